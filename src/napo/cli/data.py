@@ -1,0 +1,107 @@
+"""`napo data fetch` and `napo data inspect`.
+
+Path    a data set's name, files -> [cli.data] -> data.fetch, data.inspect
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import typer
+
+from napo.cli._console import stderr, stdout
+from napo.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, help="Fetch public data sets; look at a log before training on it.")
+
+DataSet = Literal["ml-100k"]
+
+
+@app.command()
+def fetch(
+    name: Annotated[DataSet, typer.Argument(help="The data set.")],
+    from_folder: Annotated[Path | None, typer.Option("--from", help="A folder with your own copy, if offline.")] = None,
+) -> None:
+    """Bring a public data set to this machine, once.
+
+    Example: napo data fetch ml-100k
+    """
+    from napo.data.fetch import fetch as bring
+
+    fetched = bring(name, from_folder)
+    stderr().print(fetched.terms, markup=False)
+    stdout().print(str(fetched.folder), markup=False, soft_wrap=True)
+
+
+@app.command()
+def inspect(
+    log: Annotated[str, typer.Argument(help="A file of interactions, or the name of a data set that was fetched.")],
+    items: Annotated[Path | None, typer.Option(help="A file of item titles.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="OURS=THEIRS", help="A column's name in the files: --column user=uid")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Such as latin-1; else told from the file.")] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Between columns, \\t for tab; else told from the file.")
+    ] = None,
+    untitled: Annotated[
+        Literal["stop", "drop", "id"] | None,
+        typer.Option(help="Items without a title: stop, drop them, or show the id; id if there is no --items."),
+    ] = None,
+    repeats: Annotated[
+        Literal["first", "last", "all"], typer.Option(help="Which of a user's events with one item to keep.")
+    ] = "first",
+    split: Annotated[
+        Literal["last_tenth", "leave_one_out", "global_time"], typer.Option(help="The split to count by.")
+    ] = "last_tenth",
+    min_rating: Annotated[float | None, typer.Option(help="The rating from which on an event counts as liked.")] = None,
+    min_history: Annotated[int, typer.Option(min=1, help="Liked items that a case needs before its target.")] = 3,
+    plot: Annotated[Path | None, typer.Option(help="Draw the items' popularity to this PNG.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Show what a log holds and what was left out.
+
+    Example: napo data inspect log.csv --items items.csv
+    """
+    from pydantic import ValidationError
+
+    from napo.data.inspect import draw_popularity, render, summarize
+    from napo.data.settings import DataSettings, SplitSettings
+    from napo.data.source import load_source
+    from napo.data.split import make_split
+    from napo.recipe_mistakes import mistakes_of
+    from napo.recipe_reading import Places, raise_all
+
+    known = log in get_args(DataSet) and not Path(log).exists()
+    try:
+        settings = DataSettings.model_validate(
+            {
+                "source": log if known else None,
+                "interactions": None if known else Path(log),
+                "items": items,
+                "columns": dict(_named(text) for text in column or ()),
+                "encoding": encoding,
+                "separator": "\t" if separator == "\\t" else separator,
+                "untitled": untitled or ("stop" if known or items else "id"),
+                "repeats": repeats,
+            }
+        )
+    except ValidationError as error:
+        raise_all(mistakes_of(error, DataSettings, Places(), of="data"))
+        raise
+    read = load_source(settings)
+    try:
+        cut = make_split(read, SplitSettings(name=split, min_rating=min_rating, min_history=min_history))
+    except UserError as error:  # the log itself can be looked at
+        stderr().print(f"napo: {error}", markup=False, highlight=False, soft_wrap=True)
+        cut = None
+    summary = summarize(read, cut)
+    if plot is not None:
+        draw_popularity(read, plot)
+    stdout().print_json(data=summary.to_json()) if json else stdout().print(render(summary))
+
+
+def _named(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not equals:
+        raise UserError(f"`{text}` names no column", where="--column", remedy="write it as `--column user=uid`")
+    return ours, theirs

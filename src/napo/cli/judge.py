@@ -1,0 +1,76 @@
+"""`napo evaluate` and `napo compare`.
+
+Path    run folders, recipes -> [cli.judge] -> evaluation.runs, training.compare
+"""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from napo.cli._console import stderr, stdout
+from napo.cli._progress import Bars
+from napo.errors import UserError
+
+ProtocolName = Literal["cand20", "full"]
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    protocol: Annotated[
+        ProtocolName | None,
+        typer.Option(help="cand20: among 20 candidates. full: the whole catalog. Else the recipe's."),
+    ] = None,
+    part: Annotated[Literal["valid", "test"], typer.Option(help="Which held-out part.")] = "test",
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Judge a trained run on its own split.
+
+    Example: napo evaluate runs/napo --protocol full
+    """
+    from napo.evaluation.runs import evaluate_run
+
+    tables = evaluate_run(run, protocol=protocol, part=part)
+    if json:
+        stdout().print_json(data=[table.to_json() for table in tables])
+    else:
+        stdout().print(*(table.rich() for table in tables))
+
+
+def compare(
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE|KEY=VALUE", help="Recipes, and keys that all of them get.")
+    ],
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each recipe is trained with, from its own on.")] = 1,
+    out: Annotated[Path, typer.Option(help="The folder of the runs and of the table.")] = Path("runs/compare"),
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Train several recipes and judge them by the same cases, paired. Finished runs in the folder are kept.
+
+    Example: napo compare a.yaml b.yaml --seeds 3
+    """
+    from napo.recipe import load_recipe
+
+    overrides = [word for word in recipes if is_override(word)]
+    paths = [Path(word) for word in recipes if not is_override(word)]
+    if not paths:
+        raise UserError("no recipes to compare", where="napo compare", remedy="name one or more YAML files")
+    checked = {path: load_recipe(path, overrides, methods=True) for path in paths}
+    from napo.training.compare import compare_recipes
+    from napo.training.report import write_comparison
+
+    with Bars() as bars:
+        comparison = compare_recipes(checked, out, seeds=seeds, progress=bars)
+    if json:
+        stdout().print_json(data=comparison.to_json())
+    else:
+        stdout().print(*(table.rich() for table in comparison.tables.values()))
+    words = [*recipes, *(["--seeds", str(seeds)] if seeds > 1 else []), "--out", str(out)]
+    report = write_comparison(comparison, out, command=shlex.join(["napo", "compare", *words]))
+    stderr().print(f"The report is {report}", markup=False, highlight=False, soft_wrap=True)
+
+
+def is_override(word: str) -> bool:
+    """`sft.lr=1e-3` and not a file, whose name may hold a `=` too."""
+    return "=" in word and not Path(word).exists()

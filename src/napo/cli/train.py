@@ -1,0 +1,39 @@
+"""`napo train`.
+
+Path    a recipe and overrides -> [cli.train] -> training.run
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napo.cli._console import stdout
+from napo.cli._progress import Bars
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys of the recipe, such as sft.lr=1e-3.")
+]
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A YAML file, such as recipes/ml100k/napo.yaml.")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<name of the recipe> if left out.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+) -> None:
+    """Train what a recipe says.
+
+    Example: napo train recipes/ml100k/napo.yaml sft.epochs=5 --out runs/quick
+    """
+    from napo.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides or (), methods=True)
+    from napo.training.run import train_recipe  # after the recipe: mistakes come before a wait of seconds
+
+    folder = out or Path("runs") / recipe.stem
+    with Bars() as bars:
+        run = train_recipe(checked, folder, resume=resume, progress=bars)
+    for outcome in run.outcomes.values():
+        stdout().print(outcome.verdict, markup=False, highlight=False)
+    stdout().print(f"The model is in {folder}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Logs and titles, read, checked, split and turned into candidate lists."""

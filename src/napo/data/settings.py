@@ -1,0 +1,93 @@
+"""What a recipe says under `data:` and `split:`. Nothing heavy is imported here: recipes are checked first.
+
+Path    recipe -> [data.settings] -> source, readers, split
+Takes   keys that a person typed
+Gives   DataSettings, Columns, SplitSettings
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from napo.settings import Strict
+
+Untitled = Literal["stop", "drop", "id"]
+Repeats = Literal["first", "last", "all"]
+SplitName = Literal["last_tenth", "leave_one_out", "global_time"]
+MaskSeen = Literal["history", "none"]
+
+
+class Columns(Strict):
+    """The keys under `data.columns:`: what the files call each column; `item` and `title` count for both files.
+
+    Left alone, common names are recognised: `user_id`, `item_id`, `timestamp`, `movie_title`, `name`, ...
+    """
+
+    user: str = "user"
+    item: str = "item"
+    rating: str = "rating"
+    time: str = "time"
+    title: str = "title"
+
+
+class DataSettings(Strict):
+    """The keys under `data:` in a recipe: either `source`, or `interactions` with (mostly) `items`.
+
+    source: a data set that `napo data fetch` knows.
+    interactions, items: CSV, TSV, Parquet or RecBole files; without `items` the log's own title column is used.
+    columns: what the files call user, item, rating, time, title; common names are recognised.
+    encoding, separator: only where they can't be told from the file; a byte-order mark is stronger.
+    untitled: items without a title `stop` the run, or `drop` their events, or take their `id` as the title.
+    repeats: the same user and item again at another time: keep the `first` (so a target was never seen before),
+    the `last`, or `all` (where natural, as in music; then say `mask_seen: none` under `split:`).
+    """
+
+    source: Literal["ml-100k"] | None = None
+    interactions: Path | None = None
+    items: Path | None = None
+    columns: Columns = Field(default_factory=Columns)
+    encoding: str | None = None
+    separator: str | None = Field(default=None, min_length=1, max_length=1)
+    untitled: Untitled = "stop"
+    repeats: Repeats = "first"
+
+    @model_validator(mode="after")
+    def _names_one_log(self) -> "DataSettings":
+        if (self.source is None) == (self.interactions is None):
+            raise ValueError("give either `source` or `interactions`")
+        if self.source is not None and self.items is not None:
+            raise ValueError("`items` goes with `interactions`; a `source` has its own")
+        return self
+
+    def relative_to(self, folder: Path) -> "DataSettings":
+        """The same settings, with paths taken from `folder` (where the recipe lies)."""
+        paths = {name: getattr(self, name) for name in ("interactions", "items")}
+        return self.model_copy(update={name: folder / path for name, path in paths.items() if path is not None})
+
+
+class SplitSettings(Strict):
+    """The keys under `split:` in a recipe.
+
+    name: `last_tenth` holds out the last tenth of each user's events for test and the tenth before for validation;
+    `leave_one_out` the last event and the last but one; `global_time` cuts all users at two instants.
+    min_rating: only events rated at least so high count as liked; the others are known, but never a target.
+    min_history: a case needs at least so many liked items before its target.
+    valid, test: shares of the events on each side of the cuts, for `global_time`.
+    known: candidates avoid `all` the items that the user has events with, or only the `liked` ones.
+    mask_seen: `history` (a target is an item the user had not met before) or `none` (repeats count, as in music).
+    """
+
+    name: SplitName = "last_tenth"
+    min_rating: float | None = None
+    min_history: int = Field(default=3, ge=1)
+    valid: float = Field(default=0.1, gt=0, lt=1)
+    test: float = Field(default=0.1, gt=0, lt=1)
+    known: Literal["all", "liked"] = "all"
+    mask_seen: MaskSeen = "history"
+
+    @model_validator(mode="after")
+    def _leaves_something_to_learn(self) -> "SplitSettings":
+        if self.valid + self.test >= 1:
+            raise ValueError("`valid` and `test` together must stay below 1")
+        return self

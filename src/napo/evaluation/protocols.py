@@ -1,0 +1,205 @@
+"""Run a scorer over test cases: ranked among a few candidates, or over the whole catalog.
+
+Path    cases, candidate lists -> [evaluation.protocols] -> table, leaks, plots
+Takes   a Scorer (language model, SASRec, popularity, chance, another tool's), Cases, CandidateLists
+Gives   CandidateResult, FullResult: one value a case, from which all the figures and tests are made
+
+The two protocols answer different questions (chance is 1/20 in one, 1/items in the other), so a result says under
+which conditions it was made, and `table` refuses to mix them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napo.arrays import FloatArray, IntArray
+from napo.errors import UserError
+from napo.evaluation.popularity_bias import bias_report
+from napo.evaluation.ranks import OnNan, candidate_ranks, finite_scores
+from napo.evaluation.results import CandidateResult, FullResult, Progress, PromptKind, SeenRule
+
+if TYPE_CHECKING:
+    from napo.data.candidates import CandidateLists
+    from napo.data.split import Cases
+
+
+class Scorer(Protocol):
+    """Anything that can be judged. Histories are item ids, oldest first; several cases come at once."""
+
+    name: str
+
+    def candidate_scores(self, histories: Sequence[IntArray], candidates: IntArray) -> FloatArray:
+        """(n, C) scores of the candidates (n, C), higher is better; the place in the list must not matter."""
+
+    def top(self, histories: Sequence[IntArray], excluded: Sequence[IntArray], k: int) -> IntArray:
+        """(n, k) the best items that are not excluded, best first, -1 where there are fewer."""
+
+    def target_ranks(self, histories: Sequence[IntArray], excluded: Sequence[IntArray], targets: IntArray) -> IntArray:
+        """(n,) ranks from 1 over all items not excluded, ties against the target; 0 where it was not reached."""
+
+
+def evaluate_candidates(
+    scorer: Scorer,
+    cases: Cases,
+    lists: CandidateLists,
+    max_history: int | None = None,
+    batch: int = 256,
+    *,
+    ks: Sequence[int] | None = None,
+    prompt: PromptKind | None = None,
+    on_nan: OnNan = "error",
+    progress: Progress | None = None,
+) -> CandidateResult:
+    """Rank each case's target among its candidates.
+
+    max_history: at most so many of the user's newest earlier items are shown; None: all. ks: 1, 5, 10 where they fit.
+    """
+    width = lists.items.shape[1]
+    if ks is None:
+        ks = [k for k in (1, 5, 10) if k <= width]
+    elif max(ks) > width:
+        raise UserError(f"HR@{max(ks)} of {width} candidates", remedy=f"ask for k below {width}")
+    _check_cases(scorer, cases)
+    lists.check(cases)
+    scores = np.empty(lists.items.shape, dtype=np.float64)
+    for part in _batches(len(cases), batch, progress):
+        candidates = lists.items[part]
+        given = scorer.candidate_scores(_histories(cases, part, max_history), candidates)
+        _check_shape(scorer, "candidate_scores", given, candidates.shape)
+        # here and not at the end: nobody should wait an hour for a model that broke in the first batch
+        scores[part], _ = finite_scores(given, items=candidates, first_case=part.start, on_nan=on_nan)
+    ranks = candidate_ranks(scores, lists.slot, on_nan="worst")  # what is left of NaN was allowed above
+    picks = _picks(scores, lists.items, lists.slot)
+    popularity = cases.split.popularity.astype(np.float64)
+    return CandidateResult(
+        scorer=scorer.name,
+        prompt=prompt,
+        split=_split_name(cases),
+        part=cases.part,
+        lists=lists.digest,
+        negatives=lists.negatives,
+        candidates=width,
+        users=cases.user,
+        targets=cases.target,
+        ranks=ranks.worst,
+        best_ranks=ranks.best,
+        picks=picks,
+        broken=ranks.broken,
+        pick_popularity=popularity[picks],
+        target_popularity=popularity[cases.target],
+        candidate_popularity=float(popularity[lists.items].mean()),
+        ks=tuple(ks),
+    )
+
+
+def evaluate_full(
+    scorer: Scorer,
+    cases: Cases,
+    max_history: int | None = None,
+    k: int = 10,
+    mask_seen: SeenRule = "history",
+    batch: int = 256,
+    *,
+    prompt: PromptKind | None = None,
+    progress: Progress | None = None,
+) -> FullResult:
+    """Rank each case's target among all the items, and keep the best k for the figures of popularity.
+
+    mask_seen="history": nothing the user liked earlier is recommended, also what `max_history` hides from the scorer;
+    a case whose target is among it is dropped and counted. "none": repeats are allowed, nothing is left out.
+    """
+    _check_cases(scorer, cases)
+    items = int(cases.split.popularity.size)
+    if not 1 <= k <= items:
+        raise UserError(f"lists of {k} from a catalog of {items} items", remedy=f"k from 1 to {items}")
+    past = [cases.history(case) for case in range(len(cases))]
+    seen = np.array([mask_seen == "history" and cases.target[case] in past[case] for case in range(len(cases))])
+    kept = np.flatnonzero(~seen)
+    if not kept.size:
+        raise UserError("every target is among its user's earlier items", remedy='mask_seen="none" where repeats count')
+    ranks = np.empty(kept.size, dtype=np.int64)
+    top = np.empty((kept.size, k), dtype=np.int64)
+    nothing = np.empty(0, dtype=np.int64)
+    for part in _batches(kept.size, batch, progress):
+        mine = kept[part]
+        histories = [_newest(past[case], max_history) for case in mine]
+        excluded = [np.unique(past[case]) if mask_seen == "history" else nothing for case in mine]
+        targets = cases.target[mine]
+        given_ranks, given_top = scorer.target_ranks(histories, excluded, targets), scorer.top(histories, excluded, k)
+        _check_shape(scorer, "target_ranks", given_ranks, (mine.size,))
+        _check_shape(scorer, "top", given_top, (mine.size, k))
+        _check_lists(scorer, given_top, excluded, mine)
+        ranks[part], top[part] = given_ranks, given_top
+    return FullResult(
+        scorer=scorer.name,
+        prompt=prompt,
+        split=_split_name(cases),
+        part=cases.part,
+        mask_seen=mask_seen,
+        k=k,
+        items=items,
+        cases=kept,
+        dropped=np.flatnonzero(seen),
+        cold=int((cases.split.popularity[cases.target[kept]] == 0).sum()),
+        users=cases.user[kept],
+        targets=cases.target[kept],
+        ranks=ranks,
+        top=top,
+        bias=bias_report(
+            top, [past[case] for case in kept], cases.target[kept], cases.user[kept], cases.split.popularity
+        ),
+    )
+
+
+def _picks(scores: FloatArray, items: IntArray, slot: IntArray) -> IntArray:
+    """(n,) the item on top: of equal scores the target comes last, as in its rank, and the lowest id first."""
+    is_target = np.arange(items.shape[1]) == slot[:, None]
+    order = np.lexsort((items, is_target, -scores), axis=1)
+    return np.asarray(np.take_along_axis(items, order[:, :1], axis=1)[:, 0])
+
+
+def _newest(history: IntArray, limit: int | None) -> IntArray:
+    return history if limit is None else history[max(0, history.size - limit) :]
+
+
+def _histories(cases: Cases, part: slice, limit: int | None) -> list[IntArray]:
+    return [_newest(cases.history(case), limit) for case in range(part.start, part.stop)]
+
+
+def _batches(count: int, size: int, progress: Progress | None) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+        if progress is not None:
+            progress(min(start + size, count), count)
+
+
+def _split_name(cases: Cases) -> str:
+    return f"{cases.split.name} {cases.split.digest[:12]}"
+
+
+def _check_cases(scorer: Scorer, cases: Cases) -> None:
+    if not len(cases):
+        raise UserError(f"no {cases.part} cases to judge {scorer.name} on", remedy="see what the split left out")
+
+
+def _check_shape(scorer: Scorer, method: str, given: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if given.shape != shape:
+        raise UserError(f"{scorer.name}.{method} gave an array of {given.shape}, not {shape}")
+
+
+def _check_lists(scorer: Scorer, top: IntArray, excluded: Sequence[IntArray], cases: IntArray) -> None:
+    """A list names an item once, and none that is left out: or every figure of the table would be another task's."""
+    for row, out, case in zip(top, excluded, cases, strict=True):
+        items = row[row >= 0]
+        if np.unique(items).size != items.size:
+            raise UserError(f"{scorer.name} lists an item twice", where=f"case {case}: {row.tolist()}")
+        if np.isin(items, out).any():
+            raise UserError(
+                f"{scorer.name} lists an item the user has seen",
+                where=f"case {case}: {row.tolist()}",
+                remedy='leave out what `excluded` names, or allow repeats: mask_seen="none"',
+            )

@@ -1,0 +1,222 @@
+"""What an evaluation leaves behind: one value a case, and under which conditions it was made.
+
+Path    evaluation.protocols -> [evaluation.results] -> table, plots, JSON
+Takes   ranks, lists and counts from a protocol
+Gives   CandidateResult, FullResult, and Result, what a table needs of either
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+from napo.arrays import BoolArray, FloatArray, IntArray
+from napo.evaluation.metrics import (
+    auc,
+    expected_hr_at,
+    expected_mrr_at,
+    expected_ndcg_at,
+    hr_at,
+    mrr_at,
+    ndcg_at,
+)
+from napo.evaluation.popularity_bias import BiasReport
+from napo.evaluation.statistics import Estimate
+
+PromptKind = Literal["next", "list"]
+SeenRule = Literal["history", "none"]
+Progress = Callable[[int, int], None]  # cases done, of how many
+
+
+class Result(Protocol):
+    """What a table needs of either kind of result."""
+
+    @property
+    def scorer(self) -> str: ...
+    @property
+    def prompt(self) -> PromptKind | None: ...
+    @property
+    def users(self) -> IntArray: ...
+    @property
+    def targets(self) -> IntArray: ...
+    @property
+    def lists(self) -> str | None: ...
+    @property
+    def conditions(self) -> dict[str, str]: ...
+    @property
+    def headline(self) -> str: ...
+    @property
+    def metrics(self) -> dict[str, FloatArray]: ...
+    @property
+    def aims(self) -> dict[str, float]: ...
+    @property
+    def figures(self) -> dict[str, Estimate]: ...
+    @property
+    def notes(self) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """A scorer's ranks among the candidates of each case."""
+
+    scorer: str
+    prompt: PromptKind | None  # how a language model was asked; None for scorers that read ids
+    split: str  # name and checksum
+    part: str
+    lists: str  # checksum of the candidate lists
+    negatives: str  # how the others in a list were drawn
+    candidates: int
+    users: IntArray  # (n,) of each case
+    targets: IntArray  # (n,)
+    ranks: IntArray  # (n,) pessimistic
+    best_ranks: IntArray  # (n,) optimistic
+    picks: IntArray  # (n,) the item on top; of equal scores never the target, then the lowest id
+    broken: BoolArray  # (n,) a score was NaN or infinite and ranked last
+    pick_popularity: FloatArray  # (n,) training events
+    target_popularity: FloatArray  # (n,)
+    candidate_popularity: float
+    ks: tuple[int, ...] = (1, 5, 10)
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """What must be the same in all the rows of a table."""
+        return {
+            "protocol": f"cand{self.candidates}, {self.negatives} negatives",
+            "part": self.part,
+            "split": self.split,
+        }
+
+    @property
+    def headline(self) -> str:
+        """The metric that rows are compared by."""
+        return "HR@1"
+
+    @property
+    def tie_share(self) -> float:
+        """The share of cases whose target is tied with another candidate."""
+        return float((self.ranks != self.best_ranks).mean())
+
+    @cached_property
+    def metrics(self) -> dict[str, FloatArray]:
+        """(n,) values by name: HR@k, NDCG of the whole list, NDCG@k, MRR, AUC, and the popularity of the pick."""
+        found = {f"HR@{k}": hr_at(self.ranks, k) for k in self.ks}
+        found["NDCG"] = ndcg_at(self.ranks)
+        found |= {f"NDCG@{k}": ndcg_at(self.ranks, k) for k in self.ks if k > 1}
+        found["MRR"] = mrr_at(self.ranks)
+        found["AUC"] = auc(self.ranks, self.candidates, self.best_ranks)
+        found["popularity"] = self.pick_popularity
+        return found
+
+    @property
+    def expected(self) -> dict[str, FloatArray]:
+        """The same where equal scores are shuffled: for scorers with many ties, to print beside."""
+        first, last = self.best_ranks, self.ranks
+        found = {f"HR@{k}": expected_hr_at(first, last, k) for k in self.ks}
+        return {**found, "NDCG": expected_ndcg_at(first, last), "MRR": expected_mrr_at(first, last)}
+
+    @property
+    def aims(self) -> dict[str, float]:
+        """The popularity of the targets and of all candidates, without which that of the picks says nothing."""
+        return {
+            "popularity of targets": float(self.target_popularity.mean()),
+            "popularity of candidates": self.candidate_popularity,
+        }
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """Figures that are not means over cases: none here."""
+        return {}
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of this row."""
+        notes = _cold_note(int((self.target_popularity == 0).sum()), self.users.size)
+        if self.tie_share > 0.001:
+            expected = float(self.expected["HR@1"].mean()) if 1 in self.ks else float("nan")
+            notes.append(
+                f"{self.scorer}: {self.tie_share:.1%} of targets tie with another candidate and count as below it"
+                f" (HR@1 {expected:.3f} if ties were drawn)"
+            )
+        if self.broken.any():
+            notes.append(f"{self.scorer}: {int(self.broken.sum()):,} cases with NaN or infinite scores, ranked last")
+        return notes
+
+
+@dataclass(frozen=True)
+class FullResult:
+    """A scorer's ranks and lists over the whole catalog."""
+
+    scorer: str
+    prompt: PromptKind | None
+    split: str
+    part: str
+    mask_seen: SeenRule
+    k: int
+    items: int
+    cases: IntArray  # (n,) places in the Cases it was run over
+    dropped: IntArray  # places of cases whose target the user had seen: there is nothing to predict
+    cold: int  # targets without a training event
+    users: IntArray  # (n,)
+    targets: IntArray  # (n,)
+    ranks: IntArray  # (n,)
+    top: IntArray  # (n, k)
+    bias: BiasReport
+    lists: None = None
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """What must be the same in all the rows of a table."""
+        seen = "all of the user's earlier items left out" if self.mask_seen == "history" else "repeats allowed"
+        return {
+            "protocol": f"full, {self.items:,} items",
+            "list length": str(self.k),
+            "seen items": seen,
+            "part": self.part,
+            "split": self.split,
+        }
+
+    @property
+    def headline(self) -> str:
+        """The metric that rows are compared by."""
+        return f"HR@{self.k}"
+
+    @cached_property
+    def metrics(self) -> dict[str, FloatArray]:
+        """(n,) values by name: HR, NDCG, MRR at 1 and k, and the popularity of the lists."""
+        return {
+            **{f"HR@{k}": hr_at(self.ranks, k) for k in sorted({1, self.k})},
+            f"NDCG@{self.k}": ndcg_at(self.ranks, self.k),
+            f"MRR@{self.k}": mrr_at(self.ranks, self.k),
+            "popularity": self.bias.popularity,
+            "log popularity": self.bias.log_popularity,
+            "tail": self.bias.tail,
+        }
+
+    @property
+    def aims(self) -> dict[str, float]:
+        """The targets' own figures."""
+        return {"popularity of targets": self.bias.target_popularity, "tail share of targets": self.bias.target_tail}
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """Figures of all the lists together."""
+        return {"coverage": self.bias.coverage, "Gini": self.bias.gini}
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of this row."""
+        notes = _cold_note(self.cold, self.users.size)
+        if self.dropped.size:
+            notes.append(
+                f"{self.dropped.size:,} cases left out: their target is among the user's earlier items,"
+                " which are never recommended"
+            )
+        if unreached := int((self.ranks == 0).sum()):
+            notes.append(f"{self.scorer}: {unreached:,} targets not reached by the search, counted as misses")
+        return notes
+
+
+def _cold_note(cold: int, cases: int) -> list[str]:
+    return [f"{cold:,} of {cases:,} targets never occur in training"] if cold else []

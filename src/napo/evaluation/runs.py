@@ -1,0 +1,65 @@
+"""Judge a finished run from its folder alone.
+
+Path    run folder -> [evaluation.runs] -> table
+Takes   a folder with recipe.yaml, the candidate lists and `model/`
+Gives   ResultTable: the run's row among the baselines, and the leak checks
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from napo.data.prepare import Prepared, prepare
+from napo.errors import UserError
+from napo.evaluation.judge import baseline_results, checks_of, judge
+from napo.evaluation.table import ResultTable, make_table
+from napo.models.language import LanguageModel, open_folder
+from napo.recipe import Recipe, load_recipe
+
+RECIPE, MODEL = "recipe.yaml", "model"
+
+
+def open_run(folder: Path) -> tuple[Recipe, Prepared, LanguageModel]:
+    """A finished run's recipe, data and model. Raises UserError where the folder holds none."""
+    if not (folder / RECIPE).is_file() or not (folder / MODEL).is_dir():
+        missing = "no run" if not (folder / RECIPE).is_file() else "a run that has not ended"
+        raise UserError(f"{folder} holds {missing}", remedy="`napo train RECIPE --out FOLDER`, with --resume to end it")
+    recipe = load_recipe(folder / RECIPE)
+    prepared = prepare(recipe, folder)
+    return recipe, prepared, open_folder(folder / MODEL, prepared.log.catalog)
+
+
+def evaluate_run(
+    folder: Path, *, protocol: str | None = None, part: Literal["valid", "test"] = "test"
+) -> list[ResultTable]:
+    """A table for each protocol: the one asked for, or the recipe's."""
+    recipe, prepared, language = open_run(folder)
+    if part == "valid":
+        prepared = replace(prepared, test=prepared.all_valid, test_lists=prepared.all_valid_lists)
+    checks = checks_of(prepared) if part == "test" else []
+    ranker = language.ranker()
+    tables = []
+    for name in recipe.evaluation.protocols if protocol is None else (protocol,):
+        cases, ks = recipe.evaluation.full_cases, recipe.evaluation.ks
+        rows = baseline_results(prepared, name, cases, ks)
+        rows[display_name(recipe)] = judge(ranker, prepared, name, prompt=recipe.prompt.kind, ks=ks, full_cases=cases)
+        tables.append(make_table(rows, base="popularity", checks=checks))
+    return tables
+
+
+NAMES = {
+    "sft": "SFT longer",
+    "dpo": "DPO",
+    "ipo": "IPO",
+    "simpo": "SimPO",
+    "sdpo": "S-DPO",
+    "dmpo": "DMPO",
+    "napo": "NAPO",
+}
+
+
+def display_name(recipe: Recipe) -> str:
+    """The recipe's method as tables call it."""
+    if recipe.objective is None:
+        return "SFT"
+    return NAMES.get(recipe.objective.name, recipe.objective.name)

@@ -1,0 +1,68 @@
+"""What a sampler of rejected items is given, and what it promises.
+
+Path    examples -> [negatives] -> prompts
+Takes   the catalog's size and training popularity; an example, what its user has seen, and a generator
+Gives   ids of items to reject. Chance comes from the generator alone, which is keyed by what the draw is for
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from napo.arrays import BoolArray, FloatArray, IntArray
+from napo.errors import UserError
+
+
+@dataclass(frozen=True)
+class SamplerContext:
+    """What all draws share. popularity: (items,) training events of each item.
+
+    auxiliary_scores: the auxiliary recommender's scores of all items, (items,), after a history; None without one.
+    """
+
+    items: int
+    popularity: IntArray
+    auxiliary_scores: Callable[[IntArray], FloatArray] | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A user, the items shown, oldest first, and the one taken next."""
+
+    user: int
+    history: IntArray
+    chosen: int
+
+
+class NegativeSampler(Protocol):
+    """The class `Sampler` of each module here, built from a SamplerContext and the module's Settings.
+
+    needs_auxiliary: whether the context must bring `auxiliary_scores`.
+    """
+
+    needs_auxiliary: bool
+
+    def draw(self, example: Example, seen: IntArray, count: int, rng: np.random.Generator) -> IntArray:
+        """`count` distinct items, none in `seen`, the user's training events, and not the chosen item.
+
+        Never avoid the held-out events: leaving those out would tell them. UserError where too few items are left.
+        """
+        ...
+
+
+def rejectable(items: int, example: Example, seen: IntArray, count: int) -> BoolArray:
+    """(items,) True where an item is neither seen nor chosen; UserError where fewer than `count` are left."""
+    assert seen.size == 0 or seen.min() >= 0, "padding among seen items: -1 would strike out the last item"
+    free = np.ones(items, dtype=np.bool_)
+    free[seen] = False
+    free[example.chosen] = False
+    left = np.count_nonzero(free)
+    if left < count:
+        raise UserError(
+            f"user {example.user} has {left} of {items} items left to reject, {count} are wanted",
+            where="negatives.count",
+            remedy="a smaller count, or leave out users who have seen nearly the whole catalog",
+        )
+    return free

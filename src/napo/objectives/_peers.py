@@ -1,0 +1,91 @@
+"""Whose rejected titles an example may take over, and which of them it must not.
+
+Path    Scored of all ranks -> [peers, known items] -> objectives.napo
+Takes   ids and vectors of the N examples of a batch, as in Side
+Gives   boolean masks: (N, N) who is whose peer, (N, N * K) which rejected item an example knows already
+
+Only masks of the batch's size, no loop over examples: a batch of trajectories holds hundreds of positions.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Order = Literal["similar", "random", "least"]
+
+
+def eligible_peers(user: Tensor, chosen: Tensor, rejected: Tensor, *, pool: Literal["batch", "row"]) -> Tensor:
+    """(N, N) bool: the other examples of the pool; never an example itself, nor a copy of it.
+
+    Copies (same user, chosen and rejected) come from samplers that fill up the last batch. pool "row": same user only.
+    """
+    same_user = user[:, None] == user
+    same_rejected = (rejected[:, None] == rejected).all(dim=2)
+    copies = same_user & (chosen[:, None] == chosen) & same_rejected  # the diagonal is among them
+    return ~copies & same_user if pool == "row" else ~copies
+
+
+def peer_counts(eligible: Tensor, *, accept_ratio: float, max_peers: int | None) -> Tensor:
+    """(N,) int64: floor(accept_ratio * eligible peers), at most max_peers."""
+    # 0.7 * 10 is 6.9999 in some arithmetic; the small addend keeps the floor what a pencil says.
+    by_eligible = np.floor(accept_ratio * np.arange(eligible.shape[0] + 1) + 1e-9).astype(np.int64)
+    counts = torch.from_numpy(by_eligible).to(eligible.device)[eligible.sum(dim=1)]
+    return counts if max_peers is None else counts.clamp(max=max_peers)
+
+
+def choose_peers(eligible: Tensor, counts: Tensor, closeness: Tensor) -> Tensor:
+    """(N, N) bool: of each row's eligible examples the counts[i] closest; ties go to the earlier example."""
+    lowest = -torch.inf if closeness.is_floating_point() else torch.iinfo(closeness.dtype).min
+    order = closeness.masked_fill(~eligible, lowest).argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    place = torch.empty_like(order).scatter_(1, order, places)  # the inverse permutation of each row
+    return (place < counts[:, None]) & eligible
+
+
+def closeness_by(order: Order, user: Tensor, chosen: Tensor, vectors: Tensor | None, step: Tensor) -> Tensor:
+    """(N, N): what `choose_peers` sorts by. Dot products of the history vectors, the same negated, or chance."""
+    if order == "random":
+        return random_keys(user, chosen, step)
+    assert vectors is not None, f"peers: {order} needs the auxiliary recommender's history vectors"
+    # Under autocast the product would be rounded to half precision and near peers tied.
+    with torch.autocast(vectors.device.type, enabled=False):
+        products = vectors.detach() @ vectors.detach().T
+    return products if order == "similar" else -products
+
+
+def random_keys(user: Tensor, chosen: Tensor, step: Tensor) -> Tensor:
+    """(N, N) int64, as good as random, from (i's user and item, j's user and item, step) alone.
+
+    So ranks, a resumed run and another order of the batch draw the same peers; the global generator is not asked.
+    """
+    own = _mix(_mix(user) ^ chosen)
+    return _mix(own[:, None] ^ _mix(own + step))
+
+
+def known_items(chosen: Tensor, seen: Tensor, rejected: Tensor) -> Tensor:
+    """(N, N * K) bool: is column j * K + k, item rejected[j, k], the chosen item of i or among its seen items?
+
+    Through a table of the batch's distinct rejected items, never (N, N * K, S).
+    """
+    items, column = torch.unique(rejected.flatten(), return_inverse=True)  # sorted
+    known = torch.cat([chosen[:, None], seen], dim=1)  # (N, 1 + S)
+    place = torch.searchsorted(items, known).clamp(max=items.numel() - 1)
+    # What nobody rejected goes to one more column, which no one reads; so does the padding, -1.
+    place = place.where(items[place] == known, items.numel())
+    table = known.new_zeros((known.shape[0], items.numel() + 1), dtype=torch.bool).scatter_(1, place, True)
+    return table[:, column]
+
+
+def _mix(keys: Tensor) -> Tensor:
+    """The finaliser of SplitMix64, a bijection of int64 that leaves no pattern; products wrap around."""
+    keys = keys + -7046029254386353131
+    keys = (keys ^ _shifted(keys, 30)) * -4658895280553007687
+    keys = (keys ^ _shifted(keys, 27)) * -7723592293110705685
+    return keys ^ _shifted(keys, 31)
+
+
+def _shifted(keys: Tensor, bits: int) -> Tensor:
+    """Shifted right with zeros; int64's own shift would copy the sign."""
+    return (keys >> bits) & ((1 << (64 - bits)) - 1)

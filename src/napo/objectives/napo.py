@@ -1,0 +1,272 @@
+"""NAPO: rejected titles shared between the examples of a batch, and a margin that follows an auxiliary recommender.
+
+Path    scoring -> [objectives.napo] -> update
+Takes   Scored of this rank with its Side; auxiliary scores and history vectors where `needs_auxiliary`
+Gives   Loss with the losses of all ranks' examples, the same on every rank; state: the scores' moving average
+Relations   no sharing, no margin: S-DPO without reference. No sharing, static margin, K = 1: SimPO on sums; with
+            reference and no margin: DPO
+
+Each half has its switch: `sharing: null` (or accept_ratio 0) shares nothing; `margin: null` (or base 0) has no margin,
+`sensitivity: 0` a static one that needs no auxiliary recommender.
+"""
+
+import math
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napo.objectives._gather import gather_scored
+from napo.objectives._loss import Loss, log_ratios, preference, token_means
+from napo.objectives._peers import choose_peers, closeness_by, eligible_peers, known_items, peer_counts
+from napo.scoring.scored import Scored, Side
+from napo.settings import Strict
+
+Gradient = Literal["full", "own", "none"]
+Average = Literal["sum", "mean"]
+
+
+def napo_loss(
+    log_probs: Tensor,
+    shared: Tensor | None = None,
+    *,
+    beta: float = 1.0,
+    gamma: float | Tensor = 1.0,
+    gradient: Gradient = "full",
+    average: Average = "sum",
+) -> Tensor:
+    """NAPO loss of each example (arXiv 2508.09653).
+
+        A_i = -log sum_{n in N_i} exp(beta (n - c_i)),   loss_i = softplus(gamma_i - A_i)
+
+    log_probs: (N, 1 + K) nats, summed over title tokens; column 0 is the chosen title's c. N_i: i's own K rejected
+    titles, and those that `shared` (N, N * K) names: True in column j * K + k where i takes example j's k-th, as scored
+    under j's own prompt. gamma: the margin, one for all or (N,), without gradient; it multiplies N_i's mass by e^gamma.
+    gradient: "full" through c and every title of N_i; "own" through c and i's own rejected titles; "none" through c
+    alone, which is the authors' program with sharing on.
+    average: "mean" scales N_i's mass to that of K titles, so that more peers do not by themselves raise the loss.
+    Returns (N,), nats.
+    """
+    chosen, rejected = log_probs[:, :1], log_probs[:, 1:]
+    own = rejected.detach() if gradient == "none" else rejected
+    gaps = beta * (own - chosen)  # (N, K)
+    if shared is not None:
+        lent = rejected if gradient == "full" else rejected.detach()
+        # The own titles stand apart and are never masked, so no row is all -inf and no gradient NaN.
+        borrowed = (beta * (lent.flatten() - chosen)).masked_fill(~shared, -torch.inf)  # (N, N * K)
+        gaps = torch.cat([gaps, borrowed], dim=1)
+    advantage = -gaps.logsumexp(dim=1)  # (N,), A_i; a plain sum of exponentials overflows at 90 nats
+    if average == "mean":
+        advantage = advantage + (set_sizes(rejected, shared).log() - math.log(rejected.shape[1]))
+    return F.softplus(gamma - advantage)
+
+
+def napo_margin(mean_score: Tensor, moving_mean: Tensor, *, base: float, sensitivity: float) -> Tensor:
+    """gamma = base (1 - sensitivity (M - Mbar)): low auxiliary scores are surely disliked and widen the margin.
+
+    It is in units of A, beta inside; a score far above the average can turn it negative.
+    """
+    return base * (1 - sensitivity * (mean_score - moving_mean))
+
+
+def set_sizes(rejected: Tensor, shared: Tensor | None) -> Tensor:
+    """(N,) the number of rejected titles in each N_i; (N, K) gives the type."""
+    sizes = rejected.new_full((rejected.shape[0],), rejected.shape[1])
+    return sizes if shared is None else sizes + shared.sum(dim=1)
+
+
+def mean_scores(scores: Tensor, shared: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(N,) M_i, the mean auxiliary score over N_i, and 0-d M, the mean over all pairs (i, n in N_i).
+
+    scores: (N, K) of each example's own rejected titles; a shared one keeps the score it has for its owner.
+    """
+    sums = scores.sum(dim=1)
+    if shared is not None:
+        sums = sums + torch.where(shared, scores.flatten(), 0.0).sum(dim=1)
+    sizes = set_sizes(scores, shared)
+    return sums / sizes, sums.sum() / sizes.sum()
+
+
+class Margin(Strict):
+    base: NonNegativeFloat = Field(
+        default=1.0, description="gamma0, the margin at an average auxiliary score; 0: no margin."
+    )
+    sensitivity: float = Field(
+        default=0.3, description="alpha: how much the margin moves with the auxiliary score; 0: it stays at base."
+    )
+    per: Literal["batch", "example"] = Field(
+        default="batch",
+        description="batch: one margin from the batch's mean score. example: one from each example's own mean.",
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Share of the past in the scores' moving average.")
+    bias_corrected: bool = Field(
+        default=True,
+        description="false: the moving average starts at 0 and needs some 20 steps, as in the authors' program.",
+    )
+    normalise: Literal["none", "sigmoid", "standardise"] = Field(
+        default="none",
+        description="sigmoid: scores pass through it first. standardise: M - Mbar is counted in moving standard"
+        " deviations of the scores. Both make sensitivity mean the same for any auxiliary model.",
+    )
+
+    @property
+    def adaptive(self) -> bool:
+        return self.base > 0 and self.sensitivity != 0
+
+
+class Sharing(Strict):
+    accept_ratio: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=0.7,
+        description="Share of the pool's other examples whose rejected titles are taken; null or 0: no sharing.",
+    )
+    gradient: Gradient = Field(
+        default="full", description="What learns: full, all titles; own, no shared ones; none, the chosen title alone."
+    )
+    peers: Literal["similar", "random", "least", "all"] = Field(
+        default="similar",
+        description="Which: by history vectors the most similar, by chance, the least, or the whole pool.",
+    )
+    pool: Literal["batch", "row"] = Field(
+        default="batch", description="batch: all examples of a step, on all ranks. row: the same user's other examples."
+    )
+    max_peers: PositiveInt | None = Field(default=None, description="At most so many peers an example.")
+    average: Average = Field(
+        default="sum", description="mean: shared titles do not add to the loss's size, only to its base."
+    )
+
+    @model_validator(mode="after")
+    def _all_is_all(self) -> Self:
+        if self.peers == "all" and self.max_peers is not None:
+            raise ValueError("without `max_peers` where `peers` is `all`")
+        return self
+
+    @property
+    def whole_pool(self) -> bool:
+        return self.peers == "all" or (self.accept_ratio == 1 and self.max_peers is None)
+
+    @property
+    def needs_vectors(self) -> bool:
+        return not self.whole_pool and self.peers != "random"
+
+
+class Settings(Strict):
+    beta: PositiveFloat = Field(
+        default=1.0,
+        description="Scale of the log-probs. Larger: the hardest rejected title takes more of the push, and an example"
+        " in order is left alone sooner.",
+    )
+    margin: Margin | None = Field(default=Margin(), description="The adaptive margin; null: none.")
+    sharing: Sharing | None = Field(default=Sharing(), description="The shared rejected titles; null: none.")
+    per: Literal["title", "token"] = Field(
+        default="title",
+        description="title: log-probs summed over tokens. token: their means over a title's scored tokens.",
+    )
+    reference: bool = Field(default=False, description="true: compare log-probs relative to the frozen start.")
+    sft_weight: NonNegativeFloat = Field(
+        default=0.0, description="Weight of the supervised loss added to each example."
+    )
+
+    @property
+    def active_sharing(self) -> Sharing | None:
+        return self.sharing if self.sharing and self.sharing.accept_ratio else None
+
+
+class Objective(nn.Module):
+    """NAPO with its state: the moving average of auxiliary scores, and how often it has moved.
+
+    Buffers, so they are saved and resumed. They move once a forward in training, before use, never in evaluation.
+    With several ranks a forward is a collective: all ranks must come to it equally often, in evaluation too.
+    Figures beside the preference ones: gamma; effective_negatives, the mean size of N_i; masked_share, the share of
+    peers' titles left out as known to the receiver; auxiliary_mean and auxiliary_moving_mean, M and Mbar.
+    """
+
+    needs_rejected = True
+    steps: Tensor
+    moving_mean: Tensor
+    moving_variance: Tensor
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.needs_reference = settings.reference
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("moving_mean", torch.zeros(()))
+        self.register_buffer("moving_variance", torch.zeros(()))
+
+    @property
+    def needs_auxiliary(self) -> bool:
+        """Does `scored.side` need an auxiliary recommender's scores (the margin) or history vectors (the peers)?"""
+        margin, sharing = self.settings.margin, self.settings.active_sharing
+        return bool((margin and margin.adaptive) or (sharing and sharing.needs_vectors))
+
+    def forward(self, scored: Scored) -> Loss:
+        settings, sharing = self.settings, self.settings.active_sharing
+        everyone = gather_scored(scored)
+        log_probs = log_ratios(everyone.policy, everyone.reference_if(self.needs_reference))  # (N, 1 + K)
+        if settings.per == "token":
+            log_probs = token_means(log_probs, everyone.lengths)
+        figures: dict[str, Tensor] = {}
+        with torch.no_grad():
+            self.steps += self.training
+            shared = None
+            if sharing:
+                shared, figures["masked_share"] = self._shared(everyone.side, sharing)
+            figures["effective_negatives"] = set_sizes(log_probs[:, 1:], shared).mean()
+            gamma = self._margin(everyone, shared, figures)
+            figures["gamma"] = gamma.mean()
+        losses = napo_loss(
+            log_probs,
+            shared,
+            beta=settings.beta,
+            gamma=gamma,
+            gradient=sharing.gradient if sharing else "full",
+            average=sharing.average if sharing else "sum",
+        )
+        loss = preference(everyone, losses, settings.beta * log_probs, sft_weight=settings.sft_weight)
+        return Loss(loss.losses, loss.figures | figures)
+
+    def _shared(self, side: Side | None, sharing: Sharing) -> tuple[Tensor, Tensor]:
+        """(N, N * K) who takes which rejected title, and the share of offered ones that the receiver knew."""
+        assert side is not None, "sharing needs the examples' ids"
+        assert sharing.accept_ratio is not None
+        peers = eligible_peers(side.user, side.chosen, side.rejected, pool=sharing.pool)
+        if not sharing.whole_pool:
+            assert sharing.peers != "all"
+            counts = peer_counts(peers, accept_ratio=sharing.accept_ratio, max_peers=sharing.max_peers)
+            closeness = closeness_by(sharing.peers, side.user, side.chosen, side.history_vectors, self.steps)
+            peers = choose_peers(peers, counts, closeness)
+        offered = peers.repeat_interleave(side.rejected.shape[1], dim=1)  # (N, N * K)
+        known = known_items(side.chosen, side.seen, side.rejected)
+        return offered & ~known, (offered & known).sum() / offered.sum().clamp(min=1)
+
+    def _margin(self, everyone: Scored, shared: Tensor | None, figures: dict[str, Tensor]) -> Tensor:
+        """gamma: 0-d, or (N,) with a margin per example. In training the moving averages move first."""
+        margin, policy = self.settings.margin, everyone.policy
+        if margin is None or not margin.adaptive:
+            return policy.new_tensor(margin.base if margin else 0.0)
+        assert everyone.side is not None, "an adaptive margin needs the auxiliary recommender's scores"
+        assert everyone.side.auxiliary is not None, "an adaptive margin needs the auxiliary recommender's scores"
+        scores = everyone.side.auxiliary.to(policy.dtype)
+        if margin.normalise == "sigmoid":
+            scores = scores.sigmoid()
+        own_mean, batch_mean = mean_scores(scores, shared)
+        batch_variance = scores.var(correction=0)
+        if self.training:
+            self.moving_mean.lerp_(batch_mean.to(self.moving_mean.dtype), 1 - margin.momentum)
+            self.moving_variance.lerp_(batch_variance.to(self.moving_variance.dtype), 1 - margin.momentum)
+        moving_mean = self._corrected(self.moving_mean, batch_mean, margin)
+        figures |= {"auxiliary_mean": batch_mean, "auxiliary_moving_mean": moving_mean}
+        unit = scores.new_ones(())
+        if margin.normalise == "standardise":
+            unit = self._corrected(self.moving_variance, batch_variance, margin).sqrt().clamp(min=1e-6)
+        mean_score = batch_mean if margin.per == "batch" else own_mean
+        return napo_margin(mean_score / unit, moving_mean / unit, base=margin.base, sensitivity=margin.sensitivity)
+
+    def _corrected(self, moving: Tensor, now: Tensor, margin: Margin) -> Tensor:
+        """The moving average without the bias of its start at 0; before any training step, the batch's own value."""
+        if not margin.bias_corrected:
+            return moving.to(now.dtype, copy=True)  # a figure must not move with the buffer
+        weight = 1 - margin.momentum ** self.steps.to(now.dtype)
+        return torch.where(self.steps > 0, moving.to(now.dtype) / weight.clamp(min=1e-6), now)

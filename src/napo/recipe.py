@@ -1,0 +1,97 @@
+"""A recipe: all that a run is made from, read from YAML and checked whole before anything heavy is imported.
+
+Path    recipe.yaml -> [recipe] -> every step
+Takes   recipes/<data set>/<method>.yaml, which may extend one other, and `key=value` overrides
+Gives   Recipe (its keys and defaults: recipe_keys), frozen; or all the mistakes of the file at once
+
+The parts: recipe_reading (YAML and lines), recipe_keys (the model), recipe_mistakes (what pydantic says, in words),
+recipe_checks (clashes, files, methods).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from napo.recipe_checks import clash_mistakes, file_mistakes, is_path, method_mistakes, name_mistakes
+from napo.recipe_keys import OWN_KEYS, Method, Recipe
+from napo.recipe_mistakes import mistakes_of
+from napo.recipe_reading import Layer, Mistake, Reading, raise_all, read_layers
+
+__all__ = ["Method", "Recipe", "check_methods", "differences", "load_recipe"]
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = (), *, files: bool = True, methods: bool = False) -> Recipe:
+    """The recipe at `path` with overrides such as `sft.lr=1e-3`.
+
+    files: the data files must be there; not asked of a finished run's recipe, whose data may have moved.
+    methods: as `check_methods`, so that the mistakes in the methods' settings come with all the others.
+    """
+    reading = Reading()
+    layer = read_layers(path, overrides, OWN_KEYS, reading)
+    recipe, wrong, mistakes = _validated(layer)
+    mistakes += [*reading.mistakes, *clash_mistakes(recipe, wrong), *name_mistakes(recipe, wrong)]
+    if files:
+        mistakes += file_mistakes(recipe, wrong)
+    if methods:
+        recipe, found = method_mistakes(recipe, wrong)
+        mistakes += found
+    raise_all(mistakes)
+    return recipe
+
+
+def check_methods(recipe: Recipe) -> Recipe:
+    """The recipe with the settings of its methods checked and their defaults written out; imports the methods."""
+    whole, mistakes = method_mistakes(recipe)
+    raise_all([*name_mistakes(recipe), *mistakes])
+    return whole
+
+
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """The dotted keys that differ, in order; a section that only one of the two has is one key."""
+
+    def walk(left: Any, right: Any, key: str) -> list[str]:
+        if not (isinstance(left, dict) and isinstance(right, dict)):
+            return [] if left == right else [key]
+        names = [*left, *(name for name in right if name not in left)]
+        missing = object()
+        pairs = ((left.get(name, missing), right.get(name, missing), name) for name in names)
+        return [found for one, other, name in pairs for found in walk(one, other, f"{key}.{name}" if key else name)]
+
+    return walk(old.resolved(), new.resolved(), "")
+
+
+def _validated(layer: Layer) -> tuple[Recipe, set[str], list[Mistake]]:
+    """The recipe, the sections that are wrong, and what is wrong with them.
+
+    Wrong sections have their defaults in the recipe that is given back, so that the others can be checked further.
+    """
+    data, wrong, mistakes = _rooted(layer), set[str](), list[Mistake]()
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        mistakes = mistakes_of(error, Recipe, layer.places)
+        wrong = {str(item["loc"][0]) for item in error.errors()}
+        sound = {name: value for name, value in data.items() if name not in wrong}
+        recipe = Recipe.model_validate({"data": {"source": "ml-100k"}, **sound})
+    recipe._places = layer.places
+    return recipe, wrong, mistakes
+
+
+def _rooted(layer: Layer) -> dict[str, Any]:
+    """The data with its relative paths made whole: they start from the folder of the file that they stand in."""
+    data = dict(layer.data)
+    for section, key, names_file in (
+        ("data", "interactions", lambda text: True),
+        ("data", "items", lambda text: True),
+        # a model's name may be a folder: then it starts like one
+        ("model", "name", lambda text: text.startswith(("./", "../", "~"))),
+        ("prompt", "template", is_path),
+    ):
+        held = data.get(section)
+        text = held.get(key) if isinstance(held, dict) else None
+        place = layer.places.of((section, key))
+        if isinstance(text, str) and names_file(text) and place is not None:
+            data[section] = {**data[section], key: str((place.folder / Path(text).expanduser()).resolve())}
+    return data

@@ -1,0 +1,113 @@
+"""What pydantic finds wrong in a recipe, said in words: the key, the line it stands in, and the remedy.
+
+Path    recipe_reading -> [recipe_mistakes] -> recipe
+Takes   a ValidationError, the model that raised it, and the places of the keys
+Gives   a Mistake for each of its errors
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from napo.errors import nearest
+from napo.recipe_reading import Key, Mistake, Places
+
+# pydantic's name of an error -> what the value should be; {} takes the limit from the error
+_SHOULD_BE = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "path_type": "a path",
+    "finite_number": "a finite number",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "list_type": "a list, such as [1, 5]",
+    "tuple_type": "a list, such as [1, 5]",
+    "dict_type": "a section of `key: value` lines",
+    "model_type": "a section of `key: value` lines",
+    "model_attributes_type": "a section of `key: value` lines",
+}
+_EMPTY = {"too_short", "string_too_short"}
+
+
+def mistakes_of(
+    error: ValidationError, model: type[BaseModel], places: Places, *, prefix: Key = (), of: str = "a recipe"
+) -> list[Mistake]:
+    """One mistake for each error. `prefix`: where in the recipe `model` stands; `of`: whose keys they are."""
+    return [_mistake(item, model, places, prefix, of) for item in error.errors(include_url=False)]
+
+
+def remedy_for(word: str, known: Iterable[str], of: str) -> str:
+    """The near misses of a mistyped name, and all the names after them."""
+    known = sorted(known)
+    close = [f"`{name}`" for name in nearest(word, known)]
+    everything = f"{of}: {', '.join(known)}"
+    return f"{', '.join(close)} ({everything})" if close else everything
+
+
+def _mistake(item: Mapping[str, Any], model: type[BaseModel], places: Places, prefix: Key, of: str) -> Mistake:
+    inner = tuple(str(part) for part in item["loc"] if part != "[key]")
+    key = (*prefix, *inner)
+    dotted, place = ".".join(key), places.of(key)
+    kind, value, limits = item["type"], item["input"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        return Mistake(f"unknown key `{dotted}`", place, _near_keys(inner, model, prefix, of))
+    if kind == "missing":
+        return Mistake(f"`{dotted}` is missing", place, f"write `{key[-1]}:`, with a value, there")
+    if value is None and "model" in kind:
+        return Mistake(f"`{dotted}` is empty", place, "leave the key out to have its defaults")
+    if kind == "literal_error":
+        options = re.findall(r"'([^']*)'", limits["expected"])
+        return Mistake(f"`{dotted}` cannot be {shown(value)}", place, remedy_for(str(value), options, "one of"))
+    if kind == "value_error":
+        return Mistake(f"`{dotted}`: {limits['error']}" if dotted else str(limits["error"]), place)
+    if kind in _EMPTY:
+        return Mistake(f"`{dotted}` is empty", place, "name at least one")
+    if kind in _SHOULD_BE:
+        return Mistake(f"`{dotted}` is {shown(value)}, but should be {_SHOULD_BE[kind].format(**limits)}", place)
+    return Mistake(f"`{dotted}` is {shown(value)}: {item['msg'][:1].lower()}{item['msg'][1:]}", place)
+
+
+def shown(value: object) -> str:
+    """A value as one would type it, cut where it is long."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _near_keys(inner: Key, model: type[BaseModel], prefix: Key, of: str) -> str:
+    section = _model_at(model, inner[:-1])
+    of = of if section is model else f"`{'.'.join((*prefix, *inner[:-1]))}`"
+    # the right word in the wrong section is the likelier slip: `lr=1e-3` for `sft.lr=1e-3`
+    elsewhere = [found for found in _dotted_keys(model) if found.split(".")[-1] == inner[-1]]
+    if 1 <= len(elsewhere) <= 3:
+        return " or ".join(f"`{'.'.join((*prefix, found))}`" for found in elsewhere)
+    return remedy_for(inner[-1], section.model_fields, f"keys of {of}")
+
+
+def _model_at(model: type[BaseModel], key: Key) -> type[BaseModel]:
+    for part in key:
+        model = _model_in(model.model_fields[part].annotation) or model
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The section's model in `Section` or `Section | None`."""
+    found = [part for part in (annotation, *get_args(annotation)) if isinstance(part, type)]
+    return next((part for part in found if issubclass(part, BaseModel)), None)
+
+
+def _dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        yield prefix + name
+        if (section := _model_in(info.annotation)) is not None:
+            yield from _dotted_keys(section, f"{prefix}{name}.")

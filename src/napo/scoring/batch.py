@@ -1,0 +1,262 @@
+"""Rows of tokens: one prompt or history each, with titles beside it that see only what came before.
+
+Path    prompts, examples -> [scoring.batch] -> log-probabilities
+Takes   Row: items on the main path, which of them are scored, titles that branch off
+Gives   TokenBatch: packed rows (B, L), what each token sees, flat places and targets of the scored tokens
+Oracle  scoring.naive runs every title as a sequence of its own
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napo.arrays import IntArray
+from napo.scoring.tree import PrefixTree, slices
+
+Normalize = Literal["catalog", "vocabulary"]
+NONE = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The words around titles, as tokens: header, history, middle, listed candidates, tail.
+
+    header: at least one token, since the first title is predicted from what stands before it.
+    """
+
+    header: IntArray
+    middle: IntArray = field(default_factory=lambda: NONE)
+    tail: IntArray = field(default_factory=lambda: NONE)
+
+    def __post_init__(self) -> None:
+        assert len(self.header) > 0
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing follows the history, so that it can go on as a trajectory."""
+        return not len(self.middle) and not len(self.tail)
+
+    @property
+    def words(self) -> int:
+        """Tokens that are no titles."""
+        return len(self.header) + len(self.middle) + len(self.tail)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. items: (n,) titles on the main path, oldest first, each ended by the end token.
+
+    scored: (s,) indices into items whose titles are scored where they stand, from what comes before them.
+    branches: (b,) items scored beside the row; sees: (b,) how many items of the main path each of them sees.
+    listed: (c,) candidates named in the prompt after the history. A branch that sees all n items also sees what
+    follows them; other branches, and titles scored where they stand, exist only where nothing does.
+    """
+
+    items: IntArray
+    scored: IntArray = field(default_factory=lambda: NONE)
+    branches: IntArray = field(default_factory=lambda: NONE)
+    sees: IntArray = field(default_factory=lambda: NONE)
+    listed: IntArray = field(default_factory=lambda: NONE)
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Packed rows. Titles are numbered through the batch: row by row, first those on the main path, then the branches.
+
+    input_ids, positions, branch, limit: (B, L). A token sees the main path (branch 0) up to index `limit` and, in its
+    own branch, itself and what stands before it. Padding sees itself alone.
+    places: (P,) flat indices into B * L, each once, from which some title token is predicted; nodes: (P,) their tree
+    nodes. Scored tokens: place (M,) index into places, target (M,) token id, title (M,) whose sum it belongs to.
+    """
+
+    input_ids: Tensor
+    positions: Tensor
+    branch: Tensor
+    limit: Tensor
+    places: Tensor
+    nodes: Tensor
+    place: Tensor
+    target: Tensor
+    title: Tensor
+    titles: int
+    tokens: int  # without padding
+
+    def __post_init__(self) -> None:
+        assert self.input_ids.shape == self.positions.shape == self.branch.shape == self.limit.shape
+        assert self.place.shape == self.target.shape == self.title.shape
+
+    @property
+    def lengths(self) -> Tensor:
+        """(titles,) scored tokens of each title."""
+        return torch.bincount(self.title, minlength=self.titles)
+
+    @property
+    def plain(self) -> bool:
+        """Whether no row has branches, so that ordinary causal attention serves."""
+        return not bool(self.branch.any())
+
+    def mask(self) -> Tensor:
+        """(B, 1, L, L) bool, True where the query (dim 2) sees the key (dim 3)."""
+        index = torch.arange(self.input_ids.shape[1], device=self.input_ids.device)
+        main = (self.branch == 0)[:, None, :] & (index <= self.limit[:, :, None])
+        own = (self.branch[:, :, None] == self.branch[:, None, :]) & (index <= index[:, None])
+        own &= self.branch[:, :, None] != 0
+        return (main | own | torch.eye(len(index), dtype=torch.bool, device=index.device))[:, None]
+
+    def to(self, device: torch.device | str) -> "TokenBatch":
+        moved = {name: getattr(self, name).to(device) for name in _TENSORS}
+        return TokenBatch(**moved, titles=self.titles, tokens=self.tokens)
+
+
+_TENSORS = ("input_ids", "positions", "branch", "limit", "places", "nodes", "place", "target", "title")
+
+
+def pack(rows: Sequence[Row], tree: PrefixTree, frame: Frame, normalize: Normalize, pad: int = 0) -> TokenBatch:
+    """Lay rows out as tokens.
+
+    Under `catalog` forced places are left out (their log-probability is 0), and so are the tokens of a branch behind
+    its last place that is not forced: nobody reads them.
+    """
+    layout = _Layout(tree, frame, normalize)
+    packed = [layout.row(row) for row in rows]
+    grid = _stack(packed, pad)
+    width = grid["input_ids"].shape[1]
+    titles = 0
+    for index, row in enumerate(packed):
+        row["place"] = row["place"] + index * width
+        row["title"] = row["title"] + titles
+        titles += len(rows[index].scored) + len(rows[index].branches)
+    flat = {name: np.concatenate([row[name] for row in packed]) for name in ("place", "node", "target", "title")}
+    places, first, place = np.unique(flat["place"], return_index=True, return_inverse=True)
+    return TokenBatch(
+        **grid,
+        places=torch.from_numpy(places),
+        nodes=torch.from_numpy(flat["node"][first]),
+        place=torch.from_numpy(place),
+        target=torch.from_numpy(flat["target"]),
+        title=torch.from_numpy(flat["title"]),
+        titles=titles,
+        tokens=sum(len(row["input_ids"]) for row in packed),
+    )
+
+
+def pack_nodes(
+    histories: Sequence[IntArray], nodes: Sequence[IntArray], tree: PrefixTree, frame: Frame, pad: int = 0
+) -> TokenBatch:
+    """Lay out, beside each history, the beginnings of titles that lead to its tree nodes; no title is scored.
+
+    `places` are where the beginnings end, in the order of the nodes given. A row of a single beginning is laid out in
+    one line, so that ordinary causal attention serves.
+    """
+    packed, places = [], []
+    for items, asked in zip(histories, nodes, strict=True):
+        main = _main_path(Row(items), tree, frame)
+        begins, lengths = (array[asked] for array in tree.paths)
+        if len(asked) == 1:
+            main = np.concatenate([main, tree.token[slices(begins, lengths)]])
+            lengths = np.zeros(1, dtype=np.int64)
+        packed.append(_beside(main, np.full(len(asked), len(main)), begins, lengths, tree))
+        places.append(len(main) - 1 + np.where(lengths == 0, 0, np.cumsum(lengths)))
+    grid = _stack(packed, pad)
+    width = grid["input_ids"].shape[1]
+    none = torch.from_numpy(NONE)
+    return TokenBatch(
+        **grid,
+        places=torch.from_numpy(np.concatenate([place + row * width for row, place in enumerate(places)])),
+        nodes=torch.from_numpy(np.concatenate(nodes)),
+        place=none,
+        target=none,
+        title=none,
+        titles=0,
+        tokens=sum(len(row["input_ids"]) for row in packed),
+    )
+
+
+def batches_by_width(widths: IntArray, tokens: int) -> Iterator[IntArray]:
+    """Indices of rows of like width, batch by batch: at most `tokens` with the padding, or else a single row."""
+    order = np.argsort(widths, kind="stable")
+    while len(order):
+        padded = widths[order] * np.arange(1, len(order) + 1)  # rising: the last row of a batch is its widest
+        count = max(1, int(np.searchsorted(padded, tokens, side="right")))
+        yield order[:count]
+        order = order[count:]
+
+
+class _Layout:
+    def __init__(self, tree: PrefixTree, frame: Frame, normalize: Normalize) -> None:
+        self.tree, self.frame = tree, frame
+        self.is_scored = tree.branching if normalize == "catalog" else np.ones(len(tree.token), dtype=bool)
+        # index of the last scored place in its title: so many of a branch's tokens are read by a later place
+        within = np.arange(len(tree.token)) - np.repeat(tree.title_start[:-1], tree.lengths)
+        self.read = np.maximum.reduceat(np.where(self.is_scored, within, 0), tree.title_start[:-1])
+
+    def row(self, row: Row) -> dict[str, IntArray]:
+        frame, tree = self.frame, self.tree
+        assert len(row.branches) == len(row.sees)
+        main = _main_path(row, tree, frame)
+        begins = len(frame.header) + np.concatenate([[0], np.cumsum(tree.lengths[row.items])])  # last: what comes after
+        after = len(main) - int(begins[-1])
+        assert not after or (not len(row.scored) and bool((row.sees == len(row.items)).all()))
+        sees = begins[row.sees] + np.where(row.sees == len(row.items), after, 0)  # main tokens a branch sees
+
+        read = self.read[row.branches]
+        branch_begins = len(main) + np.cumsum(read) - read
+        places = [
+            self._places(row.items[row.scored], begins[row.scored] - 1, begins[row.scored], 0),
+            self._places(row.branches, sees - 1, branch_begins, len(row.scored)),
+        ]
+        return {
+            **_beside(main, sees, tree.title_start[row.branches], read, tree),
+            **{name: np.concatenate([part[name] for part in places]) for name in places[0]},
+        }
+
+    def _places(self, items: IntArray, before: IntArray, begins: IntArray, first_title: int) -> dict[str, IntArray]:
+        """Scored places of titles. before: index of the token each title follows; begins: of its own first token."""
+        lengths = self.tree.lengths[items]
+        flat = slices(self.tree.title_start[items], lengths)
+        within = flat - np.repeat(self.tree.title_start[items], lengths)
+        place = np.where(within == 0, np.repeat(before, lengths), np.repeat(begins, lengths) + within - 1)
+        keep = self.is_scored[flat]
+        return {
+            "place": place[keep],
+            "node": self.tree.node[flat][keep],
+            "target": self.tree.token[flat][keep],
+            "title": first_title + np.repeat(np.arange(len(items)), lengths)[keep],
+        }
+
+
+def _main_path(row: Row, tree: PrefixTree, frame: Frame) -> IntArray:
+    """The tokens of header, items, and what follows them."""
+    items, listed = (
+        tree.token[slices(tree.title_start[titles], tree.lengths[titles])] for titles in (row.items, row.listed)
+    )
+    return np.concatenate([frame.header, items, frame.middle, listed, frame.tail])
+
+
+def _beside(
+    main: IntArray, sees: IntArray, begins: IntArray, lengths: IntArray, tree: PrefixTree
+) -> dict[str, IntArray]:
+    """One row: the main path, and beside it slices of the tree's tokens, each behind the first `sees` main tokens."""
+    index = np.arange(len(main))
+    return {
+        "input_ids": np.concatenate([main, tree.token[slices(begins, lengths)]]),
+        "positions": np.concatenate([index, slices(sees, lengths)]),
+        "branch": np.concatenate([np.zeros_like(index), np.repeat(np.arange(1, len(lengths) + 1), lengths)]),
+        "limit": np.concatenate([index, np.repeat(sees - 1, lengths)]),
+    }
+
+
+def _stack(rows: Sequence[dict[str, IntArray]], pad: int) -> dict[str, Tensor]:
+    """Rows of unlike length, one under the other: (B, L) each."""
+    width = max(len(row["input_ids"]) for row in rows)
+    grid = {}
+    for name, value in {"input_ids": pad, "positions": 0, "branch": 0, "limit": -1}.items():
+        filled = np.full((len(rows), width), value, dtype=np.int64)
+        for index, row in enumerate(rows):
+            filled[index, : len(row[name])] = row[name]
+        grid[name] = torch.from_numpy(filled)
+    return grid

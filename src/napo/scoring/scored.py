@@ -1,0 +1,82 @@
+"""Log-probabilities of titles, and what is known beside them: what every objective takes.
+
+Path    token batch -> scoring.shared_prefix -> [scoring.scored] -> objectives
+Takes   the tensors of one batch, on one device; a batch may hold B examples or B positions of a few long rows
+Gives   Scored, with its Side: checked once, when built (shapes, kinds, devices; never values, which would stall a GPU)
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """What sharing and margins need to know of each example; B examples, K rejected.
+
+    chosen: (B,) item. rejected: (B, K) items, the columns of `Scored.policy` after the first. user: (B,) dense user.
+    seen: (B, S) the user's training items, padded with -1.
+    history_vectors: (B, d) the auxiliary recommender's vectors of the histories; None where nobody asked for them.
+    auxiliary: (B, K) the auxiliary recommender's raw scores of the example's own rejected items; None likewise.
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    user: Tensor
+    seen: Tensor
+    history_vectors: Tensor | None = None
+    auxiliary: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        assert self.rejected.ndim == 2, f"rejected: (B, K) items, not {tuple(self.rejected.shape)}"
+        examples = self.rejected.shape[0]
+        assert self.chosen.shape == (examples,), f"chosen: ({examples},) items, not {tuple(self.chosen.shape)}"
+        assert self.user.shape == (examples,), f"user: ({examples},) users, not {tuple(self.user.shape)}"
+        assert self.seen.ndim == 2, f"seen: ({examples}, S) items, not {tuple(self.seen.shape)}"
+        assert self.seen.shape[0] == examples, f"seen: ({examples}, S) items, not {tuple(self.seen.shape)}"
+        for name in ("chosen", "rejected", "user", "seen"):
+            assert getattr(self, name).dtype == torch.int64, f"{name} holds ids: int64, not {getattr(self, name).dtype}"
+        if self.history_vectors is not None:
+            shape = self.history_vectors.shape
+            assert len(shape) == 2, f"history_vectors: ({examples}, d), not {tuple(shape)}"
+            assert shape[0] == examples, f"history_vectors: ({examples}, d), not {tuple(shape)}"
+        if self.auxiliary is not None:
+            shape = self.auxiliary.shape
+            assert shape == self.rejected.shape, f"auxiliary: {tuple(self.rejected.shape)} scores, not {tuple(shape)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scored titles of B examples: column 0 is the chosen title, the K columns after it the rejected ones.
+
+    policy: (B, 1 + K) log-probs summed over title tokens, nats. lengths: (B, 1 + K) how many places were summed.
+    reference: (B, 1 + K) the same under the frozen start; None where there is none. side: see Side.
+    K may be 0: the supervised loss needs no rejected titles.
+    """
+
+    policy: Tensor
+    lengths: Tensor
+    reference: Tensor | None = None
+    side: Side | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.policy.shape
+        assert len(shape) == 2, f"policy: (B, 1 + K), not {tuple(shape)}"
+        assert shape[1] >= 1, f"policy: (B, 1 + K), not {tuple(shape)}"
+        # Half precision has lost two digits of a summed log-prob before a loss sees it; scoring sums in float32.
+        assert self.policy.dtype in (torch.float32, torch.float64), f"log-probs in {self.policy.dtype}"
+        assert self.lengths.shape == shape, f"lengths: {tuple(shape)}, not {tuple(self.lengths.shape)}"
+        assert not self.lengths.is_floating_point(), f"lengths count places: integers, not {self.lengths.dtype}"
+        if self.reference is not None:
+            assert self.reference.shape == shape, f"reference: {tuple(shape)}, not {tuple(self.reference.shape)}"
+            assert not self.reference.requires_grad, "the reference is frozen: no gradient"
+        if self.side is not None:
+            rejected = self.side.rejected
+            assert rejected.shape == (shape[0], shape[1] - 1), f"{tuple(rejected.shape)} rejected beside {tuple(shape)}"
+            assert rejected.device == self.policy.device, f"side on {rejected.device}, policy on {self.policy.device}"
+
+    def reference_if(self, needed: bool) -> Tensor | None:
+        """The reference's log-probs where they are needed, else None; a missing one is our fault, never silence."""
+        assert not needed or self.reference is not None, "this objective needs the reference's log-probs"
+        return self.reference if needed else None

@@ -1,0 +1,201 @@
+"""The best titles of the whole catalog, and a title's exact rank in it, from a small part of the prefix tree.
+
+Path    histories -> [scoring.search] -> evaluation, serving
+Takes   TitleModel, histories, the items that each case leaves out
+Gives   the best k items with their log-probs (n, k), ranks from 1 (n,), or the log-probs of all the items
+Oracle  all_log_probs visits every node; tests/scoring/test_search.py holds the searches to it and to plain loops
+
+A title's log-prob only falls with each token. So a beginning that is already below the k-th best finished title (or
+below the target, if its rank is wanted) can hold nothing better, and best-first expansion is exact. Each round expands
+for all the cases at once the best beginnings that are still open. Under `catalog` forced tokens cost nothing: a search
+jumps over them. Items left out close the nodes that hold nothing else.
+
+Equal titles share a leaf: a tie, all of their ids are listed, in ascending order; so are other equal log-probs.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from napo.arrays import FloatArray, IntArray
+from napo.scoring.batch import NONE
+from napo.scoring.continuations import Children, TitleModel, continuations
+from napo.scoring.tree import PrefixTree, slices
+
+
+def exact_top(
+    model: TitleModel, histories: Sequence[IntArray], excluded: Sequence[IntArray], k: int, *, width: int = 64
+) -> tuple[IntArray, FloatArray]:
+    """(n, k) the best items not excluded, best first, and their log-probs; -1 and -inf where fewer than k are left.
+
+    width: most beginnings that a case expands in one round. It moves time, never the result: many are few rounds, some
+    of them in vain.
+    """
+    searches = [_Top(model, out, k) for out in excluded]
+    _run(model, histories, searches, width)
+    items, log_probs = np.full((len(searches), k), -1, dtype=np.int64), np.full((len(searches), k), -np.inf)
+    for row, search in enumerate(searches):
+        items[row, : len(search.items)] = search.items
+        log_probs[row, : len(search.items)] = search.scores
+    return items, log_probs
+
+
+def exact_ranks(
+    model: TitleModel,
+    histories: Sequence[IntArray],
+    excluded: Sequence[IntArray],
+    targets: IntArray,
+    *,
+    width: int = 256,
+) -> IntArray:
+    """(n,) ranks from 1: how many of the items not excluded score at least as high as the target, itself among them.
+
+    The target counts even where it is excluded. First its own path is expanded, which gives its log-prob; then only
+    beginnings that reach it are.
+    """
+    searches = [_Rank(model, out, int(target)) for out, target in zip(excluded, targets, strict=True)]
+    for search, children in zip(
+        searches, continuations(model, histories, [search.path for search in searches]), strict=True
+    ):
+        search.start(children)
+    _run(model, histories, searches, width)
+    return np.array([search.rank for search in searches], dtype=np.int64)
+
+
+def all_log_probs(model: TitleModel, histories: Sequence[IntArray], *, width: int = 256) -> FloatArray:
+    """(n, items) the log-prob of every item, by visiting every node."""
+    tree = model.tree
+    counts = np.diff(tree.child_start)
+    inner = np.flatnonzero(counts > (1 if model.normalize == "catalog" else 0))
+    by_edge = np.zeros((len(histories), len(tree.child_node)))  # forced ones stay 0
+    for start in range(0, len(inner), width):
+        asked = inner[start : start + width]
+        edges = slices(tree.child_start[asked], counts[asked])
+        for row, children in enumerate(continuations(model, histories, [asked] * len(histories))):
+            by_edge[row, edges] = children.log_prob
+    edge_of = np.empty(tree.nodes, dtype=np.int64)
+    edge_of[tree.child_node] = np.arange(len(tree.child_node))  # the edge that leads to a node
+    reached = np.append(tree.node[1:], 0)  # the node after each place: the next place's, or the leaf
+    reached[tree.title_start[1:] - 1] = tree.leaf
+    return np.asarray(np.add.reduceat(by_edge[:, edge_of[reached]], tree.title_start[:-1], axis=1))
+
+
+class _Search:
+    """One case's search: beginnings that are open, each a node with its log-prob."""
+
+    def __init__(self, model: TitleModel, excluded: IntArray) -> None:
+        self.tree = model.tree
+        self.jumps = model.normalize == "catalog"
+        self.excluded = np.unique(excluded).astype(np.int64)
+        self.closed = _closed_nodes(self.tree, self.excluded)
+        self.open: IntArray = NONE
+        self.open_scores: FloatArray = np.empty(0)
+        self.asked_scores: FloatArray = np.empty(0)
+
+    @property
+    def bound(self) -> float:
+        """What scores below it can't matter any more."""
+        raise NotImplementedError
+
+    def finish(self, items: IntArray, scores: FloatArray) -> None:
+        """Take note of finished titles that reach the bound: items (f,), none excluded, and their log-probs."""
+        raise NotImplementedError
+
+    def ask(self, width: int) -> IntArray:
+        """The best open nodes, at most `width`, to be expanded now; the others wait, or are dropped for good."""
+        wanted = self.open_scores >= self.bound
+        nodes, scores = self.open[wanted], self.open_scores[wanted]
+        now = np.arange(len(nodes))
+        if len(nodes) > width:
+            now = np.argpartition(-scores, width - 1)
+        self.open, self.open_scores = nodes[now[width:]], scores[now[width:]]
+        self.asked_scores = scores[now[:width]]
+        return nodes[now[:width]]
+
+    def take(self, children: Children) -> None:
+        """The answer to `ask`."""
+        self.arrive(children.node, self.asked_scores[children.parent] + children.log_prob)
+
+    def arrive(self, nodes: IntArray, scores: FloatArray) -> None:
+        """Nodes that the search has come to: leaves are finished, others open."""
+        kept = (scores >= self.bound) & ~np.isin(nodes, self.closed)
+        nodes, scores = nodes[kept], scores[kept]
+        if self.jumps:
+            nodes = self.tree.onward[nodes]
+        leaf = self.tree.child_start[nodes] == self.tree.child_start[nodes + 1]
+        self.finish(*self._items_at(nodes[leaf], scores[leaf]))
+        self.open = np.concatenate([self.open, nodes[~leaf]])
+        self.open_scores = np.concatenate([self.open_scores, scores[~leaf]])
+
+    def _items_at(self, leaves: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
+        """The items of the leaves that are not excluded, with their leaf's score."""
+        by_leaf, starts = self.tree.by_leaf
+        counts = starts[leaves + 1] - starts[leaves]
+        items, scores = by_leaf[slices(starts[leaves], counts)], np.repeat(scores, counts)
+        allowed = ~np.isin(items, self.excluded)
+        return items[allowed], scores[allowed]
+
+
+class _Top(_Search):
+    """The best k finished titles so far; the bound is the worst of them, once there are k."""
+
+    def __init__(self, model: TitleModel, excluded: IntArray, k: int) -> None:
+        super().__init__(model, excluded)
+        self.k = k
+        self.items: IntArray = NONE
+        self.scores: FloatArray = np.empty(0)
+        self.arrive(np.zeros(1, dtype=np.int64), np.zeros(1))
+
+    @property
+    def bound(self) -> float:
+        return float(self.scores[-1]) if len(self.items) == self.k else -np.inf
+
+    def finish(self, items: IntArray, scores: FloatArray) -> None:
+        items, scores = np.concatenate([self.items, items]), np.concatenate([self.scores, scores])
+        best = np.lexsort((items, -scores))[: self.k]
+        self.items, self.scores = items[best], scores[best]
+
+
+class _Rank(_Search):
+    """How many finished titles reach the target's log-prob, which is the bound."""
+
+    def __init__(self, model: TitleModel, excluded: IntArray, target: int) -> None:
+        super().__init__(model, np.setdiff1d(excluded, [target]))
+        tree = self.tree
+        self.target, self.rank = target, 0
+        path = tree.node[tree.title_start[target] : tree.title_start[target + 1]]
+        counts = tree.child_start[path + 1] - tree.child_start[path]
+        self.path = path[counts > 1] if self.jumps else path
+        self._bound = -np.inf
+
+    @property
+    def bound(self) -> float:
+        return self._bound
+
+    def start(self, children: Children) -> None:
+        """children: of all the nodes of the target's path."""
+        ends = self.tree.onward[children.node] if self.jumps else children.node
+        ahead = np.isin(ends, np.append(self.path[1:], self.tree.leaf[self.target]))  # the path itself
+        scores = np.concatenate([[0.0], np.cumsum(children.log_prob[ahead])])  # of the path's nodes, then of the target
+        self._bound = float(scores[-1])
+        self.arrive(self.tree.leaf[[self.target]], scores[-1:])
+        self.arrive(children.node[~ahead], (scores[children.parent] + children.log_prob)[~ahead])
+
+    def finish(self, items: IntArray, scores: FloatArray) -> None:
+        self.rank += int((scores >= self.bound).sum())
+
+
+def _closed_nodes(tree: PrefixTree, excluded: IntArray) -> IntArray:
+    """The nodes with no item below but excluded ones. excluded: (e,) distinct items."""
+    places = slices(tree.title_start[excluded], tree.lengths[excluded])
+    nodes, counts = np.unique(np.concatenate([tree.node[places], tree.leaf[excluded]]), return_counts=True)
+    return np.asarray(nodes[counts == tree.below[nodes]])
+
+
+def _run(model: TitleModel, histories: Sequence[IntArray], searches: Sequence[_Search], width: int) -> None:
+    """Rounds of expansion until no case has an open node that matters."""
+    asked = [search.ask(width) for search in searches]
+    while any(map(len, asked)):
+        for search, children in zip(searches, continuations(model, histories, asked), strict=True):
+            search.take(children)
+        asked = [search.ask(width) for search in searches]

@@ -1,0 +1,150 @@
+"""The prefix tree of all titles, as flat arrays.
+
+Path    catalog -> [scoring.tree] -> token batch, log-probabilities, search
+Takes   the token ids of every title, each ended by the end token
+Gives   PrefixTree: children of a node are one slice of `child_token`; the places of a title are one slice of `token`
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+
+from napo.arrays import BoolArray, IntArray
+from napo.errors import UserError
+
+
+@dataclass(frozen=True)
+class PrefixTree:
+    """Titles as paths from node 0, the root; compressed sparse rows in both directions.
+
+    A *place* is where one token of a title is predicted. A place whose node has a single child is *forced*: under
+    catalog normalization its log-probability is 0.
+    """
+
+    child_start: IntArray  # (nodes + 1,) node's children are the edges child_start[node] : child_start[node + 1]
+    child_token: IntArray  # (edges,) ascending within a node
+    child_node: IntArray  # (edges,) the node that the edge leads to
+    title_start: IntArray  # (items + 1,) an item's places are title_start[item] : title_start[item + 1]
+    token: IntArray  # (places,) token to predict at the place
+    node: IntArray  # (places,) node where it is predicted
+    leaf: IntArray  # (items,) node after the end token; items of equal title share it
+    vocabulary: IntArray  # (used,) all tokens that occur in titles, ascending
+    end: int  # the end token
+
+    @classmethod
+    def build(cls, titles: Sequence[Sequence[int]], end: int) -> "PrefixTree":
+        """titles: token ids of each item's title, the end token last and nowhere else.
+
+        Raises UserError for a title without tokens or with the end token inside: it could not be told from others.
+        """
+        children: list[dict[int, int]] = [{}]
+        nodes: list[int] = []
+        leaf = np.empty(len(titles), dtype=np.int64)
+        for item, title in enumerate(titles):
+            if len(title) < 2 or title[-1] != end or end in title[:-1]:
+                raise UserError(
+                    f"the title of item {item} can't be told from others by its tokens {list(title)[:8]}",
+                    remedy="give the item a title that is not blank and does not hold the tokenizer's end token",
+                )
+            node = 0
+            for token in title:
+                nodes.append(node)
+                following = children[node].setdefault(int(token), len(children))
+                if following == len(children):
+                    children.append({})
+                node = following
+            leaf[item] = node
+        return cls._flatten(children, titles, nodes, leaf, end)
+
+    @classmethod
+    def _flatten(
+        cls,
+        children: list[dict[int, int]],
+        titles: Sequence[Sequence[int]],
+        nodes: list[int],
+        leaf: IntArray,
+        end: int,
+    ) -> "PrefixTree":
+        edges = [edge for node in children for edge in sorted(node.items())]
+        tokens = np.array([token for title in titles for token in title], dtype=np.int64)
+        return cls(
+            child_start=_starts([len(node) for node in children]),
+            child_token=np.array([token for token, _ in edges], dtype=np.int64),
+            child_node=np.array([node for _, node in edges], dtype=np.int64),
+            title_start=_starts([len(title) for title in titles]),
+            token=tokens,
+            node=np.array(nodes, dtype=np.int64),
+            leaf=leaf,
+            vocabulary=np.unique(tokens),
+            end=end,
+        )
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+
+    @property
+    def items(self) -> int:
+        return len(self.leaf)
+
+    @property
+    def nodes(self) -> int:
+        return len(self.child_start) - 1
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        """(items,) tokens of each title, the end token among them."""
+        return np.diff(self.title_start)
+
+    @cached_property
+    def branching(self) -> BoolArray:
+        """(places,) whether more than one token may stand at the place."""
+        children = np.diff(self.child_start)
+        return np.asarray(children[self.node] > 1)
+
+    def title(self, item: int) -> IntArray:
+        """(T,) the item's tokens, the end token last."""
+        return self.token[self.title_start[item] : self.title_start[item + 1]]
+
+    @cached_property
+    def paths(self) -> tuple[IntArray, IntArray]:
+        """(nodes,) begins and lengths: the tokens that lead to a node, unless it is a leaf, are a slice of `token`."""
+        inner, first = np.unique(self.node, return_index=True)  # any title that comes by will do: the first
+        begins, lengths = np.zeros((2, self.nodes), dtype=np.int64)
+        begins[inner] = self.title_start[np.searchsorted(self.title_start, first, side="right") - 1]
+        lengths[inner] = first - begins[inner]
+        return begins, lengths
+
+    @cached_property
+    def below(self) -> IntArray:
+        """(nodes,) how many items' titles end at the node or below it."""
+        return np.bincount(np.concatenate([self.node, self.leaf]), minlength=self.nodes)
+
+    @cached_property
+    def by_leaf(self) -> tuple[IntArray, IntArray]:
+        """Items (items,) sorted by leaf, then id; a node's are the slice starts[node] : starts[node + 1] of them."""
+        return np.argsort(self.leaf, kind="stable"), _starts(np.bincount(self.leaf, minlength=self.nodes))
+
+    @cached_property
+    def onward(self) -> IntArray:
+        """(nodes,) where forced places lead from a node: to the first node with a choice, or to the leaf."""
+        forced = np.diff(self.child_start) == 1
+        onward = np.arange(self.nodes)
+        onward[forced] = self.child_node[self.child_start[:-1][forced]]
+        while not np.array_equal(further := onward[onward], onward):  # each round doubles the steps taken
+            onward = further
+        return onward
+
+
+def _starts(lengths: Sequence[int] | IntArray) -> IntArray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def slices(starts: IntArray, lengths: IntArray) -> IntArray:
+    """The indices of many slices after one another: slices([5, 0], [2, 3]) is [5, 6, 0, 1, 2]."""
+    offsets = np.cumsum(lengths) - lengths
+    return np.repeat(starts - offsets, lengths) + np.arange(int(lengths.sum()))

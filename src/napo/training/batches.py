@@ -1,0 +1,178 @@
+"""One step's data: rows laid out, rejected items drawn, all as tensors.
+
+Path    training.examples, negatives -> [training.batches] -> training.module
+Takes   Plan, Layout, a sampler, the auxiliary model's vectors, stored reference log-probs
+Gives   dicts of tensors, one for each step and rank, that accelerate can move and deal out
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from napo.arrays import FloatArray, IntArray
+from napo.negatives._protocol import Example, NegativeSampler
+from napo.rng import rng_for
+from napo.scoring.batch import NONE, Frame, Normalize, Row, TokenBatch, pack
+from napo.scoring.tree import PrefixTree
+from napo.training.examples import Layout, Plan, Span, TrainingRow, left_in
+
+Form = Literal["trajectory", "prompt"]
+Batch = dict[str, Any]
+
+
+class AuxiliaryVectors:
+    """The auxiliary model's frozen vectors: of the items, and of a user's history before each event, kept once made."""
+
+    def __init__(
+        self, sequences: tuple[IntArray, ...], encode: Callable[[list[IntArray]], FloatArray], items: FloatArray
+    ) -> None:
+        """encode: histories -> (n, d); items: (items, d). A score is the dot product of the two."""
+        self.sequences, self.encode, self.items = sequences, encode, items
+        self._users: dict[int, FloatArray] = {}
+
+    def histories(self, user: int, positions: IntArray) -> FloatArray:
+        """(s, d): vectors of what the user liked before each position."""
+        if user not in self._users or len(self._users[user]) <= positions.max():
+            sequence = self.sequences[user]
+            self._users[user] = self.encode([sequence[:stop] for stop in range(int(positions.max()) + 1)])
+        return self._users[user][positions]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How rejected items are drawn. listed: candidates named in a `list` prompt, the chosen one among them."""
+
+    sampler: NegativeSampler | None = None
+    count: int = 0
+    listed: int = 0
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """What the rows of a stage are made with."""
+
+    layout: Layout
+    tree: PrefixTree
+    frame: Frame
+    normalize: Normalize
+    form: Form
+    seed: int
+    leave_out: float = 0.0
+    drawing: Drawing = field(default_factory=Drawing)
+    auxiliary: AuxiliaryVectors | None = None
+
+
+class TrainingBatches(Dataset[Batch]):
+    """The steps' rows, dealt out: of R ranks, rank r gets the items i with i % R = r, and item i is of step i // R.
+
+    An item is a pure function of (settings, plan, i), and a step holds the same rows however many ranks share them:
+    workers, ranks and a resumed run train the same. A rank without a row gets another one's, with none of its examples.
+    """
+
+    def __init__(
+        self, settings: RowSettings, plan: Plan, reference: list[Tensor] | None = None, *, ranks: int = 1
+    ) -> None:
+        """reference: (B, 1 + K) log-probs of each item."""
+        self.settings, self.plan, self.reference, self.ranks = settings, plan, reference, ranks
+
+    def with_reference(self, reference: list[Tensor]) -> "TrainingBatches":
+        return TrainingBatches(self.settings, self.plan, reference, ranks=self.ranks)
+
+    def __len__(self) -> int:
+        return len(self.plan) * self.ranks
+
+    def __getitem__(self, index: int) -> Batch:
+        step, rank = divmod(index, self.ranks)
+        epoch, spans = self.plan.batch(step)
+        own = spans[rank :: self.ranks]
+        batch = self._tensors([self._draw(self._lay(span, epoch), epoch) for span in own or spans[:1]])
+        if not own:
+            batch |= {name: value[:0] for name, value in batch.items() if name != "tokens"}
+        if self.reference is not None:
+            batch["reference"] = self.reference[index]
+        return batch
+
+    def _lay(self, span: Span, epoch: int) -> TrainingRow:
+        settings = self.settings
+        kept = left_in(settings.layout.split, span.user, epoch, settings.leave_out, settings.seed)
+        if settings.form == "trajectory":
+            return settings.layout.trajectory(span, kept)
+        return settings.layout.prompt(span, kept, settings.drawing.listed)
+
+    def _draw(self, row: TrainingRow, epoch: int) -> tuple[TrainingRow, IntArray, IntArray]:
+        """The row, its rejected items (s, K), and the candidates that its prompt lists (listed,)."""
+        settings, drawing = self.settings, self.settings.drawing
+        if drawing.sampler is None and not drawing.listed:
+            return row, np.empty((len(row.chosen), 0), dtype=np.int64), NONE
+        assert drawing.sampler is not None
+        split = settings.layout.split
+        train = split.train(row.user)
+        count = max(drawing.count, drawing.listed - 1)
+        rejected = np.empty((len(row.chosen), count), dtype=np.int64)
+        for index, (position, chosen) in enumerate(zip(row.positions, row.chosen, strict=True)):
+            example = Example(row.user, split.sequences[row.user][:position], int(chosen))
+            rng = rng_for(settings.seed, "negatives", epoch, split.user_keys[row.user], int(position))
+            rejected[index] = drawing.sampler.draw(example, np.append(train, chosen), count, rng)
+        listed = NONE
+        if drawing.listed:
+            rng = rng_for(settings.seed, "listed", epoch, split.user_keys[row.user], int(row.positions[0]))
+            listed = rng.permutation(np.append(rejected[0, : drawing.listed - 1], row.chosen))
+        return row, rejected[:, : drawing.count], listed
+
+    def _tensors(self, drawn: list[tuple[TrainingRow, IntArray, IntArray]]) -> Batch:
+        settings = self.settings
+        rows, columns, titles = [], [], 0
+        for row, rejected, listed in drawn:
+            made, numbers = _row(row, rejected, listed, settings.form)
+            rows.append(made)
+            columns.append(numbers + titles)
+            titles += numbers.size
+        tokens = pack(rows, settings.tree, settings.frame, settings.normalize)
+        batch: Batch = {"tokens": _as_dict(tokens), "columns": torch.from_numpy(np.concatenate(columns))}
+        batch["chosen"] = _concatenated([row.chosen for row, _, _ in drawn])
+        batch["rejected"] = _concatenated([rejected for _, rejected, _ in drawn])
+        batch["user"] = _concatenated([np.full(len(row.chosen), row.user) for row, _, _ in drawn])
+        if settings.drawing.sampler is not None:
+            batch["seen"] = self._seen(drawn)
+        if settings.auxiliary is not None:
+            vectors = [settings.auxiliary.histories(row.user, row.positions) for row, _, _ in drawn]
+            scores = [
+                np.einsum("sd,skd->sk", vector, settings.auxiliary.items[rejected])
+                for vector, (_, rejected, _) in zip(vectors, drawn, strict=True)
+            ]
+            batch["history_vectors"] = torch.from_numpy(np.concatenate(vectors)).float()
+            batch["auxiliary"] = torch.from_numpy(np.concatenate(scores)).float()
+        return batch
+
+    def _seen(self, drawn: list[tuple[TrainingRow, IntArray, IntArray]]) -> Tensor:
+        """(B, S) each example's user's training items, padded with -1."""
+        split = self.settings.layout.split
+        seen = [split.train(row.user) for row, _, _ in drawn]
+        padded = np.full((len(seen), max(map(len, seen))), -1, dtype=np.int64)
+        for index, items in enumerate(seen):
+            padded[index, : len(items)] = items
+        return torch.from_numpy(np.repeat(padded, [len(row.chosen) for row, _, _ in drawn], axis=0))
+
+
+def _row(row: TrainingRow, rejected: IntArray, listed: IntArray, form: Form) -> tuple[Row, IntArray]:
+    """The row to pack, and the numbers (s, 1 + K) of its titles within the row: the chosen one, then the rejected."""
+    examples, count = rejected.shape
+    if form == "trajectory":
+        made = Row(row.items, row.at, rejected.reshape(-1), np.repeat(row.at, count))
+        numbers = np.arange(examples * count).reshape(examples, count) + examples
+        return made, np.concatenate([np.arange(examples)[:, None], numbers], axis=1)
+    branches = np.append(row.chosen, rejected[0])
+    return Row(row.items, NONE, branches, np.repeat(row.at, len(branches)), listed), np.arange(len(branches))[None]
+
+
+def _as_dict(tokens: TokenBatch) -> Batch:
+    return dict(vars(tokens))
+
+
+def _concatenated(parts: list[IntArray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts).astype(np.int64))

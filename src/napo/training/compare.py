@@ -1,0 +1,119 @@
+"""Several recipes on the same data, from the same start, judged by the same cases: one report.
+
+Path    recipes -> training.run -> [training.compare] -> table, report
+Takes   recipes by file, an output folder, how many seeds
+Gives   Comparison: tables by protocol, what each run came to
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napo.errors import UserError
+from napo.evaluation.judge import baseline_results, checks_of, judge
+from napo.evaluation.leaks import Check
+from napo.evaluation.results import Result
+from napo.evaluation.runs import display_name
+from napo.evaluation.table import ResultTable, make_table
+from napo.models.sasrec_scorer import SASRecScorer
+from napo.recipe import Recipe, differences
+from napo.training.run import Progress, Run, train_recipe
+
+MAY_DIFFER = ("objective", "negatives", "preference", "sft", "model", "normalize", "prompt", "seed", "auxiliary")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One recipe under one seed, in short: the models themselves are not kept."""
+
+    name: str
+    seed: int
+    folder: Path
+    recipe: Recipe
+    verdicts: tuple[str, ...]
+    stages: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """tables: by protocol. results: the same, case by case: protocol -> row -> one a seed."""
+
+    tables: dict[str, ResultTable]
+    results: dict[str, dict[str, list[Result]]]
+    runs: list[Trained] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        runs = [
+            {"name": run.name, "seed": run.seed, "folder": str(run.folder), "verdicts": run.verdicts}
+            for run in self.runs
+        ]
+        return {"tables": {name: table.to_json() for name, table in self.tables.items()}, "runs": runs}
+
+
+def compare_recipes(
+    recipes: Mapping[Path, Recipe], out: Path, *, seeds: int = 1, base: str = "SFT", progress: Progress
+) -> Comparison:
+    """Train what is not trained yet, judge all, and put them into tables with `base` as the row to compare with.
+
+    Raises UserError where the recipes differ in data, split, candidates or evaluation: they would answer two questions.
+    """
+    _check_alike(recipes)
+    names = _names(recipes)
+    results: dict[str, dict[str, list[Result]]] = {}
+    runs: list[Trained] = []
+    checks: list[Check] = []
+    for offset in range(seeds):
+        for number, (path, recipe) in enumerate(recipes.items()):
+            seeded = recipe.model_copy(update={"seed": recipe.seed + offset})
+            folder = out / f"seed-{seeded.seed}" / path.stem
+            progress.say(f"{names[path]}, seed {seeded.seed}")
+            run = train_recipe(seeded, folder, resume=True, progress=progress, need_auxiliary=number == 0)
+            checks = checks or checks_of(run.prepared)
+            _judge(run, names[path], results, first=number == 0)
+            runs.append(_in_short(run, names[path]))
+    tables = {}
+    for protocol, rows in results.items():
+        tables[protocol] = make_table(rows, base=base if base in rows else None, checks=checks)
+    return Comparison(tables, results, runs)
+
+
+def _judge(run: Run, name: str, results: dict[str, dict[str, list[Result]]], *, first: bool) -> None:
+    """The run's results; those of SASRec with the first run of a seed, of what needs no training once."""
+    ranker = run.language.ranker()
+    cases, ks = run.recipe.evaluation.full_cases, run.recipe.evaluation.ks
+    for protocol in run.recipe.evaluation.protocols:
+        rows = results.setdefault(protocol, {})
+        if not rows:
+            rows |= {row: [result] for row, result in baseline_results(run.prepared, protocol, cases, ks).items()}
+        if first and run.auxiliary is not None:
+            scorer = SASRecScorer(run.auxiliary)
+            rows.setdefault("SASRec", []).append(judge(scorer, run.prepared, protocol, ks=ks, full_cases=cases))
+        judged = judge(ranker, run.prepared, protocol, prompt=run.recipe.prompt.kind, ks=ks, full_cases=cases)
+        rows.setdefault(name, []).append(judged)
+
+
+def _in_short(run: Run, name: str) -> Trained:
+    verdicts = tuple(outcome.verdict for outcome in run.outcomes.values())
+    return Trained(name, run.recipe.seed, run.folder, run.recipe, verdicts, run.stages)
+
+
+def _names(recipes: Mapping[Path, Recipe]) -> dict[Path, str]:
+    """What tables call each: its method, or its file's name where two have one method."""
+    methods = [display_name(recipe) for recipe in recipes.values()]
+    return {
+        path: method if methods.count(method) == 1 else path.stem
+        for (path, _), method in zip(recipes.items(), methods, strict=True)
+    }
+
+
+def _check_alike(recipes: Mapping[Path, Recipe]) -> None:
+    (first_path, first), *others = recipes.items()
+    for path, recipe in others:
+        changed = [key for key in differences(first, recipe) if key.split(".")[0] not in MAY_DIFFER]
+        if changed:
+            raise UserError(
+                f"{path} and {first_path} differ in {', '.join(changed)}: they would be judged on different tasks",
+                where=str(path),
+                remedy="give both the same base with `extends:`",
+            )

@@ -1,0 +1,163 @@
+"""Which events train, in which rows, in which order: all of it a function of (seed, epoch), so a resumed run agrees.
+
+Path    split -> [training.examples] -> training.batches
+Takes   Split, the share of each user's events that a stage trains on, how rows are cut
+Gives   Plan: for each step its epoch and spans; laid out as TrainingRow: history, what is trained, where
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napo.arrays import BoolArray, IntArray
+from napo.data.split import Split
+from napo.errors import UserError
+from napo.rng import rng_for
+from napo.scoring.batch import Frame
+from napo.scoring.tree import PrefixTree
+
+
+@dataclass(frozen=True)
+class Span:
+    """The events begin..end-1 of a user's sequence, trained together in one row."""
+
+    user: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """items: (n,) on the main path, oldest first. positions: (s,) trained places in the user's sequence; chosen: (s,).
+
+    at: (s,) how many items of the main path stand before each chosen item. In a trajectory the chosen item is itself
+    items[at]; in a prompt row there is one, and it stands beside the row.
+    """
+
+    user: int
+    items: IntArray
+    positions: IntArray
+    chosen: IntArray
+    at: IntArray
+
+
+@dataclass(frozen=True)
+class Limits:
+    """history: most items before a chosen one. tokens: most tokens of a row's main path."""
+
+    history: int
+    tokens: int
+
+
+def kept_back(split: Split, share: float) -> tuple[IntArray, IntArray]:
+    """The cut in each user's training events: SFT trains before it, the preference stage may train from it on.
+
+    share: of each user's training events, the newest, kept back from SFT; 0 keeps none. Returns (first, end): (users,).
+    """
+    first = split.valid_from - np.floor(split.valid_from * share).astype(np.int64)
+    return first, split.valid_from
+
+
+def check_titles_fit(tree: PrefixTree, frame: Frame, limits: Limits, listed: int) -> None:
+    """Raises UserError where some title can't stand in a row at all: titles and words are never cut."""
+    longest = int(np.diff(tree.title_start).max())
+    needed = frame.words + longest * (1 + listed)
+    if needed > limits.tokens:
+        raise UserError(
+            f"a row of {limits.tokens} tokens can't hold the prompt's {frame.words} and a title of {longest} tokens"
+            + (f" and {listed} candidates" if listed else ""),
+            where="prompt.max_tokens",
+            remedy=f"at least {needed}",
+        )
+
+
+class Layout:
+    """Cuts users' events into spans and lays a span out as a row."""
+
+    def __init__(self, split: Split, tree: PrefixTree, frame: Frame, limits: Limits) -> None:
+        self.split, self.limits = split, limits
+        self.lengths = np.diff(tree.title_start)
+        self.room = limits.tokens - frame.words
+
+    def spans(self, begin: IntArray, end: IntArray, per_row: int) -> list[Span]:
+        """begin, end: (users,) events to train. Rows of at most per_row of them, and at most half a row's tokens."""
+        found = []
+        for user, (low, high) in enumerate(zip(begin.tolist(), end.tolist(), strict=True)):
+            lengths = self.lengths[self.split.sequences[user][:high]]
+            while low < high:
+                fits = int(np.searchsorted(np.cumsum(lengths[low:]), max(self.room // 2, 1), side="right"))
+                stop = min(low + max(min(per_row, fits), 1), high)
+                found.append(Span(user, low, stop))
+                low = stop
+        return found
+
+    def trajectory(self, span: Span, kept: BoolArray | None = None) -> TrainingRow:
+        """The span's events behind those before it, one row. kept: (events,) what an epoch does not leave out."""
+        positions: IntArray = np.arange(max(0, span.begin - self.limits.history), span.end)
+        if kept is not None:
+            remaining = positions[kept[positions]]
+            # a row without a trained event would train nothing: its last one stays
+            trains = len(remaining) > 0 and remaining[-1] >= span.begin
+            positions = remaining if trains else np.append(remaining, positions[-1:])
+        items = self.split.sequences[span.user][positions]
+        positions = self._newest(positions, items)
+        items = items[-len(positions) :]
+        at = np.flatnonzero(positions >= span.begin)
+        return TrainingRow(span.user, items, positions[at], items[at], at)
+
+    def prompt(self, span: Span, kept: BoolArray | None = None, listed: int = 0) -> TrainingRow:
+        """One event behind its history. listed: how many candidates the prompt will name beside it."""
+        assert span.end == span.begin + 1
+        sequence = self.split.sequences[span.user]
+        positions: IntArray = np.arange(max(0, span.begin - self.limits.history), span.begin)
+        if kept is not None:
+            positions = positions[kept[positions]]
+        reserved = int(self.lengths.max()) * (1 + listed)
+        positions = self._newest(positions, sequence[positions], reserved)
+        items = sequence[positions]
+        at = np.array([len(items)])
+        return TrainingRow(span.user, items, np.array([span.begin]), sequence[span.begin : span.end], at)
+
+    def _newest(self, positions: IntArray, items: IntArray, reserved: int = 0) -> IntArray:
+        """The newest positions whose titles fit the row: a history too long loses its oldest events whole."""
+        if not len(items):
+            return positions
+        total = np.cumsum(self.lengths[items][::-1])
+        return positions[len(positions) - int(np.searchsorted(total, self.room - reserved, side="right")) :]
+
+
+def left_in(split: Split, user: int, epoch: int, share_out: float, seed: int) -> BoolArray | None:
+    """(events,) True where an event stays in this epoch; each goes with probability share_out. None: all stay."""
+    if share_out == 0:
+        return None
+    drawn = rng_for(seed, "leave_out", epoch, split.user_keys[user]).random(int(split.valid_from[user]))
+    return np.asarray(drawn >= share_out)
+
+
+class Plan:
+    """The steps of a stage: step i trains the spans of batch(i). Rows of like length share a batch."""
+
+    def __init__(self, spans: list[Span], batch: int, epochs: float, seed: int) -> None:
+        if not spans:
+            raise UserError("there is nothing to train on", remedy="a larger log, or a smaller share kept back")
+        self.spans, self.size, self.epochs, self.seed = spans, batch, epochs, seed
+        self.steps = -(-len(spans) // batch)  # of an epoch
+        self._order: tuple[int, list[IntArray]] = (-1, [])
+
+    def __len__(self) -> int:
+        return max(1, round(self.epochs * self.steps))
+
+    def batch(self, step: int) -> tuple[int, list[Span]]:
+        """(epoch, spans), both counted from 0."""
+        epoch, within = divmod(step, self.steps)
+        if self._order[0] != epoch:
+            self._order = (epoch, self._draw(epoch))
+        return epoch, [self.spans[index] for index in self._order[1][within]]
+
+    def _draw(self, epoch: int) -> list[IntArray]:
+        rng = rng_for(self.seed, "order", epoch)
+        ends = np.array([span.end for span in self.spans], dtype=np.float64)
+        spread = max(float(ends.max()) / 16, 1.0)
+        order = np.argsort(ends + rng.uniform(0, spread, len(ends)), kind="stable")
+        batches = [order[start : start + self.size] for start in range(0, len(order), self.size)]
+        return [batches[index] for index in rng.permutation(len(batches))]

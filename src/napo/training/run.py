@@ -1,0 +1,239 @@
+"""A recipe from start to end: data, auxiliary model, supervised stage, preference stage, delivered model.
+
+Path    recipe -> data, models, training -> [training.run] -> a run folder
+Takes   Recipe, a folder
+Gives   Run: what each stage came to, and the model that is delivered
+
+Stages that runs may share (the auxiliary model, the supervised start) lie beside the run folders under `stages/`, named
+by a hash of all that made them, so every method starts from the very same weights.
+"""
+
+import json
+import logging
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from napo.data.histories import Histories
+from napo.data.prepare import Prepared, key_of, prepare
+from napo.errors import UserError
+from napo.files import folder_aside, write_aside
+from napo.models.language import KNOWN, LanguageModel, create, recipe_dropout, tokenizer_digest
+from napo.models.sasrec import SASRec
+from napo.recipe import Recipe, check_methods, differences, load_recipe
+from napo.recipe_checks import is_path
+from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasrec
+from napo.training.processes import alone_in, is_main, join_ranks, main_first, meet
+from napo.training.reference import weights_digest
+from napo.training.stage import Outcome, run_stage
+from napo.training.stages import check_rows, overlap, preference_inputs, supervised_inputs
+
+log = logging.getLogger(__name__)
+
+RECIPE, RUN, MODEL = "recipe.yaml", "run.json", "model"
+
+
+class Progress(Protocol):
+    """Whoever draws the bars. stage() is called as each begins, the function it gives at every step."""
+
+    def stage(self, name: str) -> Callable[[int, int, dict[str, float]], None]: ...
+    def say(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run. outcomes: by stage, in order. language: the delivered model, in evaluation mode."""
+
+    folder: Path
+    recipe: Recipe
+    prepared: Prepared
+    outcomes: dict[str, Outcome]
+    language: LanguageModel
+    auxiliary: SASRec | None
+    stages: dict[str, Path]  # where each stage's metrics and best weights lie
+
+
+def train_recipe(
+    recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress, need_auxiliary: bool = False
+) -> Run:
+    """Run a recipe into `out`. With resume: go on where an earlier call was broken off, to the same result.
+
+    need_auxiliary: train the auxiliary recommender, where the recipe has one, even if no stage asks for it.
+    Raises UserError where `out` holds another run, or one to be resumed with another recipe.
+    """
+    recipe = _rooted(check_methods(recipe))
+    join_ranks()
+    progress = progress if is_main() else _Silent()
+    with main_first():
+        if is_main():
+            _claim(recipe, out, resume)
+        prepared = prepare(recipe, out)
+        if is_main():
+            _write_run(recipe, prepared, out)
+    for line in (f"{name}: {count:,}" for name, count in prepared.split.counts.items()):
+        log.info(line)
+    bench = Workbench(recipe, prepared, out.parent / "stages", progress)
+    outcomes: dict[str, Outcome] = {}
+    if need_auxiliary and recipe.auxiliary is not None:
+        bench.auxiliary()
+    language = bench.start()
+    if recipe.sft is not None:
+        outcomes["sft"] = bench.supervised(language)
+    if recipe.objective is not None:
+        outcomes["preference"] = bench.preference(language, out / "preference")
+    if is_main():
+        with folder_aside(out / MODEL) as aside:
+            language.save(aside)
+            Histories.of(prepared.split).save(aside)  # so that the model can recommend by user key
+    meet()
+    return Run(out, recipe, prepared, outcomes, language, bench.auxiliary_if_made, bench.stages)
+
+
+class Workbench:
+    """Runs the stages of one recipe; those that other runs share lie under `shared`."""
+
+    def __init__(self, recipe: Recipe, prepared: Prepared, shared: Path, progress: Progress) -> None:
+        self.recipe, self.prepared, self.shared, self.progress = recipe, prepared, shared, progress
+        self.auxiliary_if_made: SASRec | None = None
+        self.stages: dict[str, Path] = {}
+
+    def start(self) -> LanguageModel:
+        """The model before any training. Raises UserError for what would stop a stage later."""
+        recipe = self.recipe
+        language = create(recipe.model, self.prepared.log.catalog, recipe.prompt, recipe.normalize, recipe.seed)
+        check_rows(recipe, self.prepared, language)
+        return language
+
+    def auxiliary(self) -> SASRec:
+        """The auxiliary recommender, trained or taken from an earlier run with the same data and settings."""
+        recipe = self.recipe
+        if self.auxiliary_if_made is None:
+            if recipe.auxiliary is None:
+                raise UserError(
+                    "this recipe needs an auxiliary recommender", where="auxiliary", remedy="`name: sasrec`"
+                )
+            settings = AuxiliarySettings(**recipe.auxiliary.settings)
+            folder = self._stage("auxiliary", settings.model_dump())
+            with alone_in(folder, lambda: self.progress.say("SASRec: another run trains it; waiting for it to end")):
+                if is_main() and not (folder / "model" / "config.json").is_file():
+                    trained = self._train_auxiliary(settings, folder)
+                    trained.model.save(folder / "model")
+                    with write_aside(folder / "outcome.json") as aside:
+                        aside.write_text(json.dumps({"best": asdict(trained.best), "seconds": trained.seconds}))
+                meet()
+            self.auxiliary_if_made = SASRec.load(folder / "model")
+        return self.auxiliary_if_made
+
+    def _train_auxiliary(self, settings: AuxiliarySettings, folder: Path) -> TrainedSASRec:
+        prepared = self.prepared
+        return train_sasrec(
+            prepared.split,
+            settings,
+            self.recipe.seed,
+            cases=prepared.valid,
+            lists=prepared.valid_lists,
+            progress=self.progress.stage("SASRec"),
+            resume_folder=folder / "state",
+        )
+
+    def supervised(self, language: LanguageModel) -> Outcome:
+        """The supervised stage; its weights go into `language`."""
+        recipe = self.recipe
+        assert recipe.sft is not None
+        # not the names of files and models alone: what is in them counts
+        made_by = {
+            "normalize": recipe.normalize,
+            "prompt": recipe.prompt.model_dump(mode="json", exclude={"template"}),
+            "template": language.usage.template.texts,
+            "tokenizer": tokenizer_digest(language.tokenizer),
+            "weights": weights_digest(language.model),
+            "dropout": recipe.model.dropout.model_dump(),
+            "sft": recipe.sft.model_dump(mode="json", exclude={"save_every"}),
+        }
+        folder = self._stage("sft", made_by)
+        self.stages["sft"] = folder
+        inputs = supervised_inputs(recipe, self.prepared, language)
+        with recipe_dropout(language, recipe.model):
+            outcome = run_stage(inputs, folder, self.progress.stage("SFT"), self.progress.say)
+        self.progress.say(outcome.verdict)
+        return outcome
+
+    def preference(self, language: LanguageModel, folder: Path) -> Outcome:
+        """The preference stage, from the weights in `language`; the best go back into it."""
+        recipe = self.recipe
+        assert recipe.preference is not None
+        self.stages["preference"] = folder
+        inputs = preference_inputs(recipe, self.prepared, language, self.auxiliary)
+        shared, trained = overlap(recipe, self.prepared)
+        if shared:
+            self.progress.say(
+                f"{shared:,} of {trained:,} preference positives were SFT targets; where that lowers accuracy, keep"
+                " some back with `sft.keep_back=0.3 preference.positives=kept_back`"
+            )
+        with recipe_dropout(language, recipe.model, on=recipe.preference.dropout):
+            outcome = run_stage(inputs, folder, self.progress.stage(inputs.name), self.progress.say)
+        self.progress.say(outcome.verdict)
+        return outcome
+
+    def _stage(self, name: str, made_by: Any) -> Path:
+        key = key_of([self.prepared.key, self.recipe.seed, made_by])
+        return self.shared / f"{name}-{key}"
+
+
+def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Make the run folder ours, or find that it is."""
+    path = out / RECIPE
+    if path.is_file():
+        if not resume:
+            raise UserError(f"{out} holds a run already", remedy="--resume to go on with it, or --out another folder")
+        if changed := differences(check_methods(load_recipe(path, files=False)), recipe):
+            raise UserError(
+                f"the run was begun with another recipe: {', '.join(changed)} differ",
+                where=str(path),
+                remedy="resume with the recipe of the run folder, or --out another folder",
+            )
+        return
+    if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no run", remedy="--out another folder")
+    with write_aside(path) as aside:
+        aside.write_text(recipe.resolved_yaml(), encoding="utf-8")
+
+
+def _rooted(recipe: Recipe) -> Recipe:
+    """The recipe with its paths whole: it will be read again, from the run's folder."""
+    data, prompt, model = recipe.data, recipe.prompt, recipe.model
+    files = {name: getattr(data, name) for name in ("interactions", "items")}
+    data = data.model_copy(update={name: path.resolve() for name, path in files.items() if path is not None})
+    if is_path(prompt.template):
+        prompt = prompt.model_copy(update={"template": str(Path(prompt.template).expanduser().resolve())})
+    if model.name not in KNOWN and (folder := Path(model.name).expanduser()).is_dir():
+        model = model.model_copy(update={"name": str(folder.resolve())})
+    return recipe.model_copy(update={"data": data, "prompt": prompt, "model": model})
+
+
+class _Silent:
+    """Progress of the ranks that do not speak."""
+
+    def stage(self, name: str) -> Callable[[int, int, dict[str, float]], None]:
+        return lambda done, total, figures: None
+
+    def say(self, text: str) -> None: ...
+
+
+def _write_run(recipe: Recipe, prepared: Prepared, out: Path) -> None:
+    packages = ("napo", "torch", "transformers", "peft", "accelerate", "polars", "numpy")
+    said = {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "machine": platform.machine(),
+        "seed": recipe.seed,
+        "data": prepared.log.digest,
+        "split": prepared.split.digest,
+        "lists": {"valid": prepared.all_valid_lists.digest, "test": prepared.test_lists.digest},
+        "read": prepared.log.counts,
+        "counts": prepared.split.counts,
+    }
+    with write_aside(out / RUN) as aside:
+        aside.write_text(json.dumps(said, indent=2, ensure_ascii=False), encoding="utf-8")

@@ -1,0 +1,243 @@
+"""One stage of training, from a folder that may hold an earlier, broken attempt to the best weights of it.
+
+Path    recipe, language model, split -> [training.stage] -> best/, outcome.json
+Takes   StageInputs
+Gives   Outcome; the language model holds the best weights, which may be those it came with
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from napo.data.candidates import CandidateLists
+from napo.data.split import Cases
+from napo.evaluation.protocols import evaluate_candidates
+from napo.files import write_aside
+from napo.models.language import LanguageModel
+from napo.recipe_keys import Stage
+from napo.rng import seed_for
+from napo.scoring.temperature import AdaptiveTemperature
+from napo.training.batches import TrainingBatches
+from napo.training.callbacks import (
+    BEST,
+    VALIDATION,
+    KeepBest,
+    Report,
+    Rhythm,
+    StageProgress,
+    StopOnInterrupt,
+    StuckWarning,
+    WriteMetrics,
+    out_of_patience,
+    validations,
+)
+from napo.training.module import PreferenceModule
+from napo.training.processes import alone_in, is_main, main_first, meet
+from napo.training.reference import reference_log_probs, weights_digest
+from napo.training.trainer import TitleTrainer, last_checkpoint, remove_broken
+from napo.training.weights import load_policy_weights
+
+OUTCOME = "outcome.json"
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a stage is made from. made_by: all that decides its numbers but the weights, for the stored reference."""
+
+    name: str
+    language: LanguageModel
+    objective: nn.Module
+    batches: TrainingBatches
+    settings: Stage
+    cases: Cases
+    lists: CandidateLists
+    seed: int
+    mixed: bool = False  # bfloat16 autocast
+    needs_reference: bool = False
+    temperature: AdaptiveTemperature | None = None
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage came to: validation at its start, its best and its last look, each with its step."""
+
+    stage: str
+    start: dict[str, float]
+    best: dict[str, float]
+    last: dict[str, float]
+    steps: int
+    seconds: float
+
+    @property
+    def helped(self) -> bool:
+        return self.best["step"] > 0
+
+    @property
+    def verdict(self) -> str:
+        """In words: what validation did from the start to the best step, and which model is delivered."""
+        start, best, last = (
+            f"NDCG {seen['ndcg']:.4f}, HR@1 {seen['hr@1']:.4f}" for seen in (self.start, self.best, self.last)
+        )
+        if not self.helped:
+            return (
+                f"{self.stage} did not help: validation went from {start} at the start to {last} at step"
+                f" {int(self.last['step'])}, and no step was better. The delivered model is the one it started from."
+            )
+        return (
+            f"{self.stage}: validation went from {start} at the start to {best} at step {int(self.best['step'])}"
+            f" of {self.steps}. The delivered model is that of step {int(self.best['step'])}."
+        )
+
+    def save(self, folder: Path) -> None:
+        with write_aside(folder / OUTCOME) as aside:
+            aside.write_text(json.dumps({**asdict(self), "verdict": self.verdict}, indent=2))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Outcome | None":
+        """The outcome of a stage that has ended; None where it has not."""
+        path = folder / OUTCOME
+        if not path.is_file():
+            return None
+        said = json.loads(path.read_text())
+        said.pop("verdict")
+        return cls(**said)
+
+
+def run_stage(
+    inputs: StageInputs,
+    folder: Path,
+    progress: StageProgress | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+) -> Outcome:
+    """Train, or go on from the newest whole checkpoint, or take what has ended; leave the best weights in the model.
+
+    Raises UserError for a loss that is no number, KeyboardInterrupt after Ctrl-C, with a checkpoint kept.
+    """
+    with alone_in(folder, lambda: warn(f"{inputs.name}: another run trains this stage; waiting for it to end")):
+        done = Outcome.load(folder)
+        if done is None:
+            done = _train(inputs, folder, progress, warn)
+            if is_main():
+                done.save(folder)
+            meet()
+    load_policy_weights(inputs.language.model, folder / BEST)
+    inputs.language.model.eval()
+    return done
+
+
+def _train(inputs: StageInputs, folder: Path, progress: StageProgress | None, warn: Callable[[str], None]) -> Outcome:
+    with main_first():
+        if is_main():
+            remove_broken(folder)
+    checkpoint = last_checkpoint(folder)
+    state = None if checkpoint is None else TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    over = state is not None and (
+        state.global_step >= len(inputs.batches.plan) or out_of_patience(state, inputs.settings.patience)
+    )
+    if state is None or not over:  # else it was broken off after its last step
+        state = _fit(inputs, folder, checkpoint, progress, warn)
+    history = validations(state)
+    return Outcome(
+        stage=inputs.name,
+        start=history[0],
+        best=json.loads((folder / BEST / VALIDATION).read_text()),
+        last=history[-1],
+        steps=state.global_step,
+        seconds=round(state.log_history[-1]["seconds"], 1),
+    )
+
+
+def _fit(
+    inputs: StageInputs,
+    folder: Path,
+    checkpoint: Path | None,
+    progress: StageProgress | None,
+    warn: Callable[[str], None],
+) -> TrainerState:
+    language, settings = inputs.language, inputs.settings
+    arguments = training_arguments(inputs, folder, begun=checkpoint is not None)
+    module = PreferenceModule(
+        language.policy, inputs.objective, language.tree, language.usage.normalize, inputs.temperature
+    ).to(arguments.device)
+    batches = _with_reference(inputs, module, folder)
+    interrupt = StopOnInterrupt()
+    callbacks = [
+        Rhythm(max(1, round(settings.evaluate_every * batches.plan.steps)), settings.save_every),
+        KeepBest(module, folder, settings.patience),
+        WriteMetrics(folder / "metrics.jsonl"),
+        StuckWarning(warn),
+        interrupt,
+        *([] if progress is None else [Report(progress)]),
+    ]
+    trainer = TitleTrainer(module, arguments, batches, _validation(inputs), callbacks)
+    for loud in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(loud)
+    try:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    finally:
+        interrupt.restore()
+    if interrupt.asked:
+        raise KeyboardInterrupt
+    return trainer.state
+
+
+def training_arguments(inputs: StageInputs, folder: Path, *, begun: bool = False) -> TrainingArguments:
+    """The recipe's stage in the trainer's words. begun: a checkpoint holds the look at the start already."""
+    settings = inputs.settings
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=len(inputs.batches.plan),
+        per_device_train_batch_size=1,
+        learning_rate=settings.lr,
+        weight_decay=settings.weight_decay,
+        warmup_steps=settings.warmup_steps,
+        lr_scheduler_type=settings.schedule if settings.schedule != "constant" else "constant_with_warmup",
+        max_grad_norm=settings.clip,
+        logging_steps=10,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps",
+        eval_steps=10**9,  # Rhythm says when
+        eval_on_start=not begun,
+        save_strategy="steps",
+        save_steps=10**9,
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=True,
+        seed=seed_for(inputs.seed, inputs.name) % 2**32,
+        bf16=inputs.mixed,
+        use_cpu=not torch.cuda.is_available(),
+    )
+    # several GPUs and no launcher: the Trainer would split batches by nn.DataParallel, which can't split rows
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _with_reference(inputs: StageInputs, module: PreferenceModule, folder: Path) -> TrainingBatches:
+    if not inputs.needs_reference:
+        return inputs.batches
+    made_by = {**inputs.made_by, "weights": weights_digest(inputs.language.model)}
+    path = folder / "reference.safetensors"
+    with main_first():
+        return inputs.batches.with_reference(
+            reference_log_probs(module, inputs.batches, path, made_by, mixed=inputs.mixed)
+        )
+
+
+def _validation(inputs: StageInputs) -> Callable[[], dict[str, float]]:
+    ranker = inputs.language.ranker()
+
+    def validate() -> dict[str, float]:
+        result = evaluate_candidates(ranker, inputs.cases, inputs.lists)
+        return {"ndcg": float(result.metrics["NDCG"].mean()), "hr@1": float(result.metrics["HR@1"].mean())}
+
+    return validate

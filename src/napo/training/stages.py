@@ -1,0 +1,214 @@
+"""What the two stages of a recipe are made from.
+
+Path    recipe, prepared data, language model -> [training.stages] -> training.stage
+Takes   Recipe, Prepared, LanguageModel, a function that gives the auxiliary model where it is needed
+Gives   StageInputs
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from napo import plugins
+from napo.arrays import FloatArray, IntArray
+from napo.data.prepare import Prepared
+from napo.errors import UserError
+from napo.evaluation.runs import display_name
+from napo.models.language import LanguageModel, tokenizer_digest
+from napo.models.sasrec import SASRec
+from napo.models.sasrec_scorer import SASRecScorer
+from napo.negatives._protocol import Example, NegativeSampler, SamplerContext, rejectable
+from napo.objectives import sft
+from napo.recipe_keys import Method, Recipe, Stage
+from napo.rng import seed_for
+from napo.scoring import temperature
+from napo.scoring.batch import NONE
+from napo.scoring.temperature import AdaptiveTemperature
+from napo.training.batches import AuxiliaryVectors, Drawing, RowSettings, TrainingBatches
+from napo.training.examples import Layout, Limits, Plan, check_titles_fit, kept_back
+from napo.training.processes import ranks
+from napo.training.stage import StageInputs
+
+POSITIONS_PER_ROW = 100
+
+Auxiliary = Callable[[], SASRec]
+
+
+def check_rows(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> None:
+    """Raises UserError for what would stop one of the stages later: all of it shows before the first has begun."""
+    frame, listed = language.frame, recipe.candidates.count if recipe.prompt.kind == "list" else 0
+    check_titles_fit(language.tree, frame, Limits(recipe.prompt.max_history, recipe.prompt.max_tokens), listed)
+    stages: dict[str, Stage | None] = {
+        "sft": recipe.sft,
+        "preference": None if recipe.objective is None else recipe.preference,
+    }
+    for name, stage in stages.items():
+        if stage is not None and stage.form == "trajectory" and not frame.open:
+            raise UserError(
+                "a trajectory goes on where the history ends, and this template has words after it",
+                where=f"prompt.template, {name}.form",
+                remedy=f"`{name}.form: prompt`, or a template that ends with {{history}}",
+            )
+    rejected = max(recipe.negatives.count if stages["preference"] is not None else 0, listed - 1)
+    trains = [prepared.split.train(user) for user in range(len(prepared.split.sequences))]
+    most = max(range(len(trains)), key=lambda user: len(np.unique(trains[user])))
+    if len(trains[most]):
+        rejectable(len(prepared.log.catalog), Example(most, NONE, int(trains[most][-1])), trains[most], rejected)
+    if not language.policy.takes_mask():
+        raise UserError(
+            f"{language.usage.name} does not heed a 4-D attention mask, without which napo can't train it",
+            where="model.name",
+            remedy="another model family, such as Llama, Qwen or GPT-2",
+        )
+
+
+def supervised_inputs(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> StageInputs:
+    """SFT: the chosen titles alone."""
+    assert recipe.sft is not None
+    first, _ = kept_back(prepared.split, recipe.sft.keep_back)
+    begin = first * 0
+    drawing = Drawing()
+    if recipe.prompt.kind == "list":
+        # the prompt names candidates: the chosen title among others
+        drawing = Drawing(_sampler(Method(name="uniform"), prepared, None), 0, recipe.candidates.count)
+    batches = _batches(recipe, prepared, language, recipe.sft, (begin, first), drawing, None, "sft")
+    return StageInputs(
+        name="SFT",
+        language=language,
+        objective=sft.Objective(sft.Settings()),
+        batches=batches,
+        settings=recipe.sft,
+        cases=prepared.valid,
+        lists=prepared.valid_lists,
+        seed=recipe.seed,
+        mixed=_mixed(recipe),
+        temperature=_temperature(recipe),
+    )
+
+
+def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary) -> StageInputs:
+    """The preference stage: the recipe's objective over chosen and rejected titles."""
+    assert recipe.preference is not None and recipe.objective is not None
+    module = plugins.load("objectives", recipe.objective.name)
+    objective: nn.Module = module.Objective(module.Settings(**recipe.objective.settings))
+    plain = not objective.needs_rejected
+    sampler = None if plain and recipe.prompt.kind == "next" else _sampler(recipe.negatives, prepared, auxiliary)
+    listed = recipe.candidates.count if recipe.prompt.kind == "list" else 0
+    drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed)
+    vectors = _vectors(prepared, auxiliary()) if objective.needs_auxiliary else None
+    first, end = kept_back(prepared.split, recipe.sft.keep_back if recipe.sft is not None else 0.0)
+    begin = first if recipe.preference.positives == "kept_back" else first * 0
+    batches = _batches(recipe, prepared, language, recipe.preference, (begin, end), drawing, vectors, "preference")
+    return StageInputs(
+        name=display_name(recipe),
+        language=language,
+        objective=objective,
+        batches=batches,
+        settings=recipe.preference,
+        cases=prepared.valid,
+        lists=prepared.valid_lists,
+        seed=recipe.seed,
+        mixed=_mixed(recipe),
+        needs_reference=bool(objective.needs_reference),
+        made_by=_made_by(recipe, prepared, language),
+    )
+
+
+def overlap(recipe: Recipe, prepared: Prepared) -> tuple[int, int]:
+    """(how many preference positives were SFT targets, how many there are)."""
+    assert recipe.preference is not None
+    first, end = kept_back(prepared.split, recipe.sft.keep_back if recipe.sft is not None else 0.0)
+    begin = first if recipe.preference.positives == "kept_back" else first * 0
+    shared = 0 if recipe.sft is None else int((first - begin).sum())
+    return shared, int((end - begin).sum())
+
+
+def _batches(
+    recipe: Recipe,
+    prepared: Prepared,
+    language: LanguageModel,
+    stage: Stage,
+    events: tuple[IntArray, IntArray],
+    drawing: Drawing,
+    vectors: AuxiliaryVectors | None,
+    name: str,
+) -> TrainingBatches:
+    limits = Limits(recipe.prompt.max_history, recipe.prompt.max_tokens)
+    layout = Layout(prepared.split, language.tree, language.frame, limits)
+    seed = seed_for(recipe.seed, name)
+    per_row = POSITIONS_PER_ROW if stage.form == "trajectory" else 1
+    plan = Plan(layout.spans(*events, per_row), stage.batch, stage.epochs, seed)
+    settings = RowSettings(
+        layout=layout,
+        tree=language.tree,
+        frame=language.frame,
+        normalize=recipe.normalize,
+        form=stage.form,
+        seed=seed,
+        leave_out=stage.leave_out,
+        drawing=drawing,
+        auxiliary=vectors,
+    )
+    return TrainingBatches(settings, plan, ranks=ranks())
+
+
+def _sampler(method: Method, prepared: Prepared, auxiliary: Auxiliary | None) -> NegativeSampler:
+    module = plugins.load("negatives", method.name)
+    settings = module.Settings(**{name: value for name, value in method.settings.items() if name != "count"})
+    scores = None
+    if module.Sampler.needs_auxiliary:
+        assert auxiliary is not None
+        scores = SASRecScorer(auxiliary()).item_scores
+    context = SamplerContext(len(prepared.log.catalog), prepared.split.popularity, scores)
+    sampler: NegativeSampler = module.Sampler(context, settings)
+    return sampler
+
+
+def _vectors(prepared: Prepared, model: SASRec) -> AuxiliaryVectors:
+    def encode(histories: list[IntArray]) -> FloatArray:
+        vectors: FloatArray = model.sequence_vectors(histories).cpu().numpy()
+        return vectors
+
+    return AuxiliaryVectors(prepared.split.sequences, encode, model.item_vectors.detach().cpu().numpy())
+
+
+def _temperature(recipe: Recipe) -> AdaptiveTemperature | None:
+    """MSL's, where the recipe asks for it; it is one of the catalog's softmax."""
+    assert recipe.sft is not None
+    if recipe.sft.temperature is None:
+        return None
+    if recipe.normalize != "catalog" or recipe.sft.temperature.name != "adaptive":
+        raise UserError(
+            "the only temperature of the supervised stage is `adaptive`, under `normalize: catalog`",
+            where="sft.temperature",
+            remedy="{name: adaptive}, or null",
+        )
+    return AdaptiveTemperature(temperature.Settings(**recipe.sft.temperature.settings))
+
+
+def _mixed(recipe: Recipe) -> bool:
+    """bfloat16 autocast over float32 weights, where the hardware has it."""
+    full = recipe.model.lora is None and recipe.model.precision == "auto"
+    return full and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+
+
+def _made_by(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> dict[str, Any]:
+    assert recipe.preference is not None
+    return {
+        "tokenizer": tokenizer_digest(language.tokenizer),
+        "template": language.usage.template.texts,
+        "limits": [recipe.prompt.max_history, recipe.prompt.max_tokens],
+        "normalize": recipe.normalize,
+        "split": prepared.split.digest,
+        "sampler": recipe.negatives.model_dump(),
+        "auxiliary": None if recipe.auxiliary is None else recipe.auxiliary.model_dump(),
+        "listed": recipe.candidates.count if recipe.prompt.kind == "list" else 0,
+        "keep_back": None if recipe.sft is None else recipe.sft.keep_back,
+        "rows": recipe.preference.model_dump(
+            mode="json", include={"form", "epochs", "batch", "leave_out", "positives"}
+        ),
+        "seed": recipe.seed,
+    }

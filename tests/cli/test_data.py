@@ -1,0 +1,80 @@
+import json
+from typing import get_args
+
+import pytest
+
+from napo.cli import data, main
+from napo.data.fetch import KNOWN
+
+
+@pytest.fixture
+def log(tmp_path):
+    """Four users with six events each, over six titled items."""
+    rows = [
+        f"u{user},i{(user + step) % 6},{3 + step % 3},{1_700_000_000 + step}" for user in range(4) for step in range(6)
+    ]
+    (tmp_path / "log.csv").write_text("user,item,rating,time\n" + "\n".join(rows) + "\n")
+    (tmp_path / "items.csv").write_text("item,title\n" + "".join(f"i{item},Title {item}\n" for item in range(6)))
+    return tmp_path
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["data", *words])
+    return ended.value.code
+
+
+def test_the_command_line_knows_the_data_sets_that_can_be_fetched():
+    assert set(get_args(data.DataSet)) == set(KNOWN)
+
+
+def test_inspect_counts_what_a_log_holds(log, capsys):
+    assert run("inspect", str(log / "log.csv"), "--items", str(log / "items.csv"), "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["users"], shown["items"], shown["events"]) == (4, 6, 24)
+
+
+def test_inspect_draws_a_table_and_a_picture(log, capsys):
+    assert run("inspect", str(log / "log.csv"), "--items", str(log / "items.csv"), "--plot", str(log / "p.png")) == 0
+    assert "events per user" in capsys.readouterr().out
+    assert (log / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_takes_the_files_own_column_names_and_separator(log, capsys):
+    text = (log / "log.csv").read_text().replace(",", "\t").replace("user\t", "who\t", 1)
+    (log / "log.csv").write_text(text)
+    words = ("--items", str(log / "items.csv"), "--column", "user=who", "--json")
+    assert run("inspect", str(log / "log.csv"), *words) == 0
+    assert json.loads(capsys.readouterr().out)["users"] == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--column", "user"], "`user` names no column"),
+        (["--column", "usr=who"], "unknown key `columns.usr`"),
+        (["--separator", "::"], "`separator`"),
+    ],
+)
+def test_a_slip_in_the_options_is_a_users_mistake(log, words, said, capsys):
+    assert run("inspect", str(log / "log.csv"), "--items", str(log / "items.csv"), *words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_log_that_is_not_there_is_a_users_mistake(tmp_path, capsys):
+    assert run("inspect", str(tmp_path / "log.csv")) == 2
+    assert "log.csv" in capsys.readouterr().err
+
+
+def test_fetch_prints_the_folder_on_stdout_and_the_terms_on_stderr(monkeypatch, tmp_path, capsys):
+    from napo.data import fetch
+
+    monkeypatch.setattr(fetch, "fetch", lambda name, folder: fetch.Fetched(tmp_path / name, "research use", new=True))
+    assert run("fetch", "ml-100k") == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == (f"{tmp_path / 'ml-100k'}\n", "research use\n")
+
+
+def test_an_unknown_data_set_is_refused(capsys):
+    assert run("fetch", "ml-1m") == 2
+    assert "ml-100k" in capsys.readouterr().err

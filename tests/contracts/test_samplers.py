@@ -1,0 +1,89 @@
+"""What a trainer may rely on, of every module in napo/negatives, found by folder."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from pydantic import ValidationError
+
+from napo import plugins
+from napo.errors import UserError
+from napo.negatives._protocol import Example, SamplerContext
+from napo.rng import rng_for
+from napo.settings import Strict
+
+NAMES = plugins.names("negatives")
+ITEMS = 30
+
+
+def scores(history):
+    return np.sin(np.arange(ITEMS) * (1.0 + len(history)))
+
+
+CONTEXT = SamplerContext(ITEMS, popularity=np.arange(ITEMS) ** 2, auxiliary_scores=scores)
+EXAMPLE = Example(user=3, history=np.array([4, 5]), chosen=6)
+
+
+@pytest.fixture(params=NAMES)
+def module(request):
+    return plugins.load("negatives", request.param)
+
+
+def sampler_of(module):
+    return module.Sampler(CONTEXT, module.Settings())
+
+
+def test_a_module_says_where_it_stands_and_has_settings_and_sampler(module):
+    assert all(f"\n{word} " in module.__doc__ for word in ("Path", "Takes", "Gives"))
+    assert issubclass(module.Settings, Strict)
+    assert isinstance(sampler_of(module).needs_auxiliary, bool)
+    with pytest.raises(ValidationError):
+        module.Settings(no_such_key=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(deadline=None, max_examples=40)
+@given(seen=st.sets(st.integers(0, ITEMS - 1), max_size=ITEMS - 6), count=st.integers(1, 5), key=st.integers())
+def test_a_draw_is_count_distinct_items_neither_seen_nor_chosen(name, seen, count, key):
+    seen = np.array(sorted(seen), dtype=np.int64)
+    drawn = sampler_of(plugins.load("negatives", name)).draw(EXAMPLE, seen, count, rng_for(key))
+    assert drawn.shape == (count,)
+    assert np.issubdtype(drawn.dtype, np.integer)
+    assert len(set(drawn.tolist())) == count
+    assert not set(drawn.tolist()) & {*seen.tolist(), EXAMPLE.chosen}
+    assert ((drawn >= 0) & (drawn < ITEMS)).all()
+
+
+def test_the_chosen_item_is_never_drawn_even_where_seen_lacks_it(module):
+    seen = np.array([i for i in range(ITEMS) if i not in (6, 20, 21)])
+    assert set(sampler_of(module).draw(EXAMPLE, seen, 2, rng_for(0)).tolist()) == {20, 21}
+
+
+def test_one_key_gives_one_draw_whatever_was_drawn_before(module):
+    sampler, seen = sampler_of(module), np.array([1, 2, 6])
+    first = sampler.draw(EXAMPLE, seen, 4, rng_for(7, "negatives", 0, 3, 2))
+    for other in range(5):
+        sampler.draw(EXAMPLE, seen, 4, rng_for(other))
+    again = sampler.draw(EXAMPLE, seen, 4, rng_for(7, "negatives", 0, 3, 2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_different_keys_give_different_draws_and_inputs_stay_as_they_were(module):
+    sampler, seen = sampler_of(module), np.array([1, 2, 6])
+    draws = {tuple(sampler.draw(EXAMPLE, seen, 4, rng_for(key)).tolist()) for key in range(20)}
+    assert len(draws) > 10 or sampler.needs_auxiliary  # what follows scores may well settle on the same few
+    np.testing.assert_array_equal(seen, [1, 2, 6])
+
+
+def test_too_few_items_left_is_a_users_mistake_with_a_remedy(module):
+    seen = np.arange(ITEMS - 2)
+    with pytest.raises(UserError) as caught:
+        sampler_of(module).draw(EXAMPLE, seen, 3, rng_for(0))
+    assert "2 of 30 items" in caught.value.what
+    assert caught.value.where == "negatives.count"
+    assert caught.value.remedy
+
+
+def test_padding_among_seen_items_is_refused(module):
+    with pytest.raises(AssertionError, match="padding"):
+        sampler_of(module).draw(EXAMPLE, np.array([1, -1]), 3, rng_for(0))

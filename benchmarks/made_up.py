@@ -8,7 +8,7 @@ Titles are drawn as tokens: what a step costs depends on how many there are, not
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,7 +29,6 @@ TINY_VOCABULARY = 8192
 
 def policy(name: str, dtype: str = "float32") -> LanguagePolicy:
     """`tiny` in the sizes of the recipes' default, all of it trained; or `smollm2` under LoRA of rank 8."""
-    torch.manual_seed(0)
     if name == "tiny":
         from napo.models.tiny import make_model
 
@@ -44,21 +43,19 @@ def vocabulary(name: str) -> int:
 
 def _smollm2(dtype: str) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
     from napo.models.smollm import smollm2_135m_instruct
 
-    logging.disable_progress_bar()
-    folder = smollm2_135m_instruct()
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), attn_implementation="sdpa"
+        smollm2_135m_instruct(), dtype=getattr(torch, dtype), attn_implementation="sdpa"
     )
     return model
 
 
-def _with_lora(model: "PreTrainedModel") -> "PreTrainedModel":
+def _with_lora(model: "PreTrainedModel") -> Any:
     from peft import LoraConfig, get_peft_model
 
+    torch.manual_seed(0)
     # no dropout: the arms must compute the same
     config = LoraConfig(r=8, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     adapted = get_peft_model(model, config)

@@ -35,6 +35,6 @@ class NaiveStep:
         self.ids, self.is_title = torch.from_numpy(ids), torch.from_numpy(is_title)
 
     def log_probs(self, policy: LanguagePolicy) -> Tensor:
-        logits = policy.model(input_ids=self.ids, use_cache=False).logits  # (titles, L, V)
+        logits: Tensor = policy.model(input_ids=self.ids, use_cache=False).logits  # (titles, L, V)
         by_token = logits[:, :-1].float().log_softmax(dim=2).gather(2, self.ids[:, 1:, None])[..., 0]
         return (by_token * self.is_title[:, 1:]).sum(dim=1)

@@ -73,12 +73,15 @@ class Options:
 def options(question: str, argv: Sequence[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--quick", action="store_true", help="few cases and rounds; nothing is recorded")
-    parser.add_argument("--steps", type=int, help="rounds kept of each case, 5 or more (7; quick: 3)")
+    parser.add_argument("--steps", type=int, help="rounds kept of each case (7; quick: 3)")
     parser.add_argument("--threads", type=int, help="threads of each arm (torch's own choice)")
     parser.add_argument("--results", type=Path, help=f"folder to append the results to ({RESULTS.name}/)")
     given = parser.parse_args(argv)
+    steps = given.steps or (3 if given.quick else 7)
     results = given.results or (None if given.quick else RESULTS)
-    return Options(given.quick, given.steps or (3 if given.quick else 7), given.threads, results)
+    if results is not None and steps < 5:
+        parser.error("a record needs 5 rounds or more: --steps 5, or --quick without --results")
+    return Options(given.quick, steps, given.threads, results)
 
 
 class Record:

@@ -20,7 +20,7 @@ QUESTION = (__doc__ or "").partition("\n")[0]
 ARMS = ("naive", "shared")
 # float32: rounding of sums taken in another order; bfloat16 has 8 bits, and 30 layers to lose them in
 TOLERANCE = {"float32": (1e-4, 2e-3), "bfloat16": (3e-2, 0.5)}
-NAIVE_GB = 0.65  # of SmolLM2 in bfloat16, a sequence of 288 tokens
+NAIVE_GB = 0.7  # of SmolLM2 in bfloat16, a sequence of 288 tokens
 
 
 def cases(quick: bool) -> Iterator[dict[str, Any]]:
@@ -45,7 +45,7 @@ def _case(model: str, dtype: str, **sizes: int) -> dict[str, Any]:
 def _batch_that_fits(rejected: int) -> int:
     """2 rows, or 1 where the naive arm would need more memory than there is."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return 2 if 2 * (1 + rejected) * NAIVE_GB + 2 < total else 1
+    return 2 if 2 * (1 + rejected) * NAIVE_GB + 4 < total else 1
 
 
 def limits(case: Mapping[str, Any]) -> tuple[float | None, float | None]:
@@ -85,7 +85,8 @@ def arm(name: str, case: Case) -> Step:
         policy.zero_grad(set_to_none=True)
         scored = log_probs().view(batch, titles)
         # a small beta: else the loss is the hardest title's alone, and rounding chooses which that is
-        sdpo_loss(scored, beta=0.05).mean().backward()
+        loss: torch.Tensor = sdpo_loss(scored, beta=0.05).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
         return lambda: {"log_probs": scored.flatten().tolist(), "gradients": made_up.gradient_norms(policy)}
 
     return once
@@ -100,13 +101,16 @@ def main(given: Options) -> int:
             record.skip(case, str(reason))
             continue
         naive, shared = arms["naive"], arms["shared"]
+        differ = {}
         for what, at_most in zip(("log_probs", "gradients"), TOLERANCE[case["dtype"]], strict=True):
-            must_agree(what, difference(shared.outcome[what], naive.outcome[what]), at_most)
+            differ[what] = difference(shared.outcome[what], naive.outcome[what])
+            must_agree(what, differ[what], at_most)
         faster, memory = limits(case)
         found = [
             Ratio.of("times faster", ratios(naive, shared), at_least=faster),
             Ratio.of("times less processor time", ratios(naive, shared, "cpu")),
             Ratio("share of the memory", shared.extra_gb / naive.extra_gb, at_most=memory),
+            *(Ratio(f"{what} differ by a share of", value) for what, value in differ.items()),
         ]
         record.add(case, arms, found)
     return record.finish()

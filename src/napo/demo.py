@@ -76,7 +76,8 @@ def _print_users(comparison: Comparison, console: "Console") -> None:
     before = next(run for run in comparison.runs if run.name == "SFT")
     after = next(run for run in comparison.runs if run.name == "NAPO")
     for shown in three_users(before, after):
-        console.print(f"\nUser {shown.user} liked, newest last: {'; '.join(shown.history)}", markup=False, highlight=False)
+        liked = "; ".join(shown.history)
+        console.print(f"\nUser {shown.user} liked, newest last: {liked}", markup=False, highlight=False)
         console.print(f"  SFT would name:  {'; '.join(shown.before)}", markup=False, highlight=False)
         console.print(f"  NAPO would name: {'; '.join(shown.after)}", markup=False, highlight=False)
 

@@ -114,6 +114,9 @@ class Stage(Section):
     batch: Count = 8  # rows a step, over all ranks
     clip: Positive = 1.0  # of the gradient's norm
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    row: Count = 100  # most trained titles of a trajectory
+    overlap: Whole | None = None  # items repeated before a row's first trained one; None: prompt.max_history
+    shift: bool = False  # cut rows at other places each epoch
     leave_out: Share = 0.0  # chance of each history item to be left out, drawn anew each epoch
     evaluate_every: Positive = 1.0  # epochs between two looks at validation
     save_every: Count | None = 200  # steps between two checkpoints, beside those at looks; null: at looks alone

@@ -35,7 +35,7 @@ def ids(*items: int) -> np.ndarray:
 
 
 def test_bce_by_hand():
-    # -(log sigmoid(1.2) + log sigmoid(0.3)) = 0.2632825 + 0.5543552 = 0.8176377, the paper's sum of two means; half of it
+    # -(log sigmoid(1.2) + log sigmoid(0.3)) = 0.2632825 + 0.5543552 = 0.8176377 in the paper; as one mean, half of it
     assert bce_loss(f64([1.2]), f64([[-0.3]])).item() == pytest.approx(0.4088188559, abs=1e-10)
     assert 2 * bce_loss(f64([1.2]), f64([[-0.3]])).item() == pytest.approx(0.8176377118, abs=1e-10)
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from napo.scoring.batch import Frame, Row, TokenBatch, batches_by_width, pack, pack_nodes
+from napo.scoring.batch import Beginnings, Frame, Row, TokenBatch, batches_by_width, pack, pack_beginnings
 from napo.scoring.naive import sequences_of
+from napo.scoring.tree import PrefixTree
 from tests.scoring.toys import LIST, NEXT, NEXT_WITH_TAIL, ROWS, TITLES, catalog_tree, ids
 
 ALL_ROWS = pytest.mark.parametrize(("frame", "rows"), ROWS.values(), ids=ROWS.keys())
@@ -116,26 +117,38 @@ def test_a_frame_knows_whether_a_history_may_go_on():
 
 
 @pytest.mark.parametrize("frame", [NEXT, NEXT_WITH_TAIL])
-def test_the_beginnings_of_titles_end_where_their_places_say(frame):
+def test_at_the_places_of_a_beginning_the_prompt_and_its_first_tokens_are_seen_and_nothing_else(frame):
     tree = catalog_tree()
     begins, lengths = tree.paths
     inner = np.unique(tree.node)
-    histories, nodes = [ids(0, 4), ids(), ids(8)], [inner[::-1], inner[:1], inner[3:4]]
-    batch = pack_nodes(histories, nodes, tree, frame)
+    histories, last = [ids(0, 4), ids(), ids(8), ids(3)], [inner[::-1], inner[:1], inner[3:4], inner[3:]]
+    since = [lengths[nodes] for nodes in last[:2]] + [np.zeros_like(nodes) for nodes in last[2:]]
+    asked = [Beginnings(*pair) for pair in zip(last, since, strict=True)]
+    batch = pack_beginnings(histories, asked, tree, frame)
     assert batch.titles == 0
-    assert batch.nodes.tolist() == np.concatenate(nodes).tolist()
-    prompts = [[*frame.header, *(t for item in items for t in TITLES[item]), *frame.tail] for items in histories]
-    expected = [
-        [*prompt, *tree.token[begins[node] : begins[node] + lengths[node]]]
-        for prompt, asked in zip(prompts, nodes, strict=True)
-        for node in asked
-    ]
+    expected, nodes = [], []
+    for items, one in zip(histories, asked, strict=True):
+        prompt = [*frame.header, *(token for item in items for token in TITLES[item]), *frame.tail]
+        for node, first in zip(one.last, one.since, strict=True):
+            path = tree.token[begins[node] : begins[node] + lengths[node]].tolist()
+            expected += [prompt + path[:depth] for depth in range(first, len(path) + 1)]
+            nodes += [node_after(tree, path[:depth]) for depth in range(first, len(path) + 1)]
     assert [seen_by(batch, int(place)) for place in batch.places] == expected
+    assert batch.nodes.tolist() == nodes
+
+
+def node_after(tree: PrefixTree, path: list[int]) -> int:
+    node = 0
+    for token in path:
+        edges = slice(tree.child_start[node], tree.child_start[node + 1])
+        node = int(tree.child_node[edges][tree.child_token[edges].tolist().index(token)])
+    return node
 
 
 def test_a_single_beginning_in_each_row_asks_for_no_mask():
     tree = catalog_tree()
-    assert pack_nodes([ids(0), ids(4)], [tree.node[[2]], ids(0)], tree, NEXT).plain
+    asked = [Beginnings(tree.node[[2]], ids(0)), Beginnings(ids(0), ids(0))]
+    assert pack_beginnings([ids(0), ids(4)], asked, tree, NEXT).plain
 
 
 def test_batches_hold_rows_of_like_width_and_no_more_tokens_than_allowed():

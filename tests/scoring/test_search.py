@@ -71,8 +71,8 @@ def test_top_and_ranks_equal_brute_force(names, histories, k, width, normalize, 
     model = model_of(names, policy, normalize, shared=shared, batch_tokens=batch_tokens)
 
     top, log_probs = exact_top(model, histories, excluded, k, width=width)
-    ranks = exact_ranks(model, histories, excluded, targets, width=width)
-    every = all_log_probs(model, histories, width=width)
+    ranks = exact_ranks(model, histories, excluded, targets)
+    every = all_log_probs(model, histories)
 
     for row, history in enumerate(histories):
         scores = brute_force(model, history)
@@ -195,6 +195,18 @@ def test_a_search_leaves_most_of_a_large_tree_alone():
     model = model_of([[2 + (number >> bit & 1) for bit in range(9)] for number in range(512)], policy)
     exact_top(model, [ids()], [ids()], 1, width=1)
     assert policy.rows_run < 60
+
+
+@BOTH
+def test_small_portions_change_nothing(normalize, monkeypatch):
+    model = TitleModel(HashedPolicy(30), catalog_tree(), NEXT, normalize)
+    histories, none, targets = [ids(0, 4), ids(), ids(6)], [ids()] * 3, ids(1, 5, 8)
+    whole = all_log_probs(model, histories)
+    ranks = exact_ranks(model, histories, none, targets)
+    for name in ("BESIDE", "PLACES_AT_ONCE"):
+        monkeypatch.setattr(f"napo.scoring.continuations.{name}", 2)
+    np.testing.assert_allclose(all_log_probs(model, histories), whole)
+    assert exact_ranks(model, histories, none, targets).tolist() == ranks.tolist()
 
 
 def test_children_come_node_by_node_with_log_probs_that_sum_to_one():

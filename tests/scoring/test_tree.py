@@ -76,8 +76,10 @@ def test_forced_places_lead_onward_to_a_choice_or_a_leaf():
     assert tree.onward[after_ac] == after_ac
     assert tree.onward[after_acd] == tree.leaf[2]
     assert tree.onward[0] == 0
+    assert tree.last_place[[after_ab, after_ac, after_acd, 0]].tolist() == [after_ab, after_ac, after_acd, 0]
     lonely = PrefixTree.build([(A, C, D, 5)], end=5)
     assert lonely.onward.tolist() == [lonely.leaf[0]] * lonely.nodes
+    assert lonely.last_place.tolist() == [lonely.node[-1]] * lonely.nodes
 
 
 @pytest.mark.parametrize("title", [(), (5,), (0, 1), (0, 5, 1, 5), (5, 5)])

@@ -98,6 +98,12 @@ def styles_for(names: Iterable[str]) -> dict[str, Style]:
     return {name: _KNOWN[name] if name in _KNOWN else _LEFT[others.index(name) % len(_LEFT)] for name in names}
 
 
+def label(name: str, longest: int = 28) -> str:
+    """A name as it can be drawn: cut where it would push the panel aside, with nothing that fonts know no shape for."""
+    drawn = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    return drawn if len(drawn) <= longest else f"{drawn[: longest - 1]}…"
+
+
 def png(figure: Figure, dpi: int = 144) -> bytes:
     """The picture as PNG. Equal data give equal bytes: the version of matplotlib is not written into it."""
     buffer = BytesIO()
@@ -108,7 +114,7 @@ def png(figure: Figure, dpi: int = 144) -> bytes:
 def blank(
     rows: int, height: float, theme: Theme, *, columns: int = 1, heights: Sequence[float] | None = None
 ) -> tuple[Figure, list[Axes]]:
-    """Panels without a frame, their look set one by one: nothing is left to the reader's own matplotlib settings."""
+    """Panels without a frame; colours and sizes are set one by one, whatever the reader's own defaults are."""
     from matplotlib.figure import Figure  # a bare Figure: pyplot would want a display and keep state
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor=theme.paper)
@@ -142,7 +148,7 @@ def legend(figure: Figure, keys: Keys, theme: Theme) -> None:
     if not keys:
         return
     # matplotlib drops labels that begin with an underscore, and takes dollars for mathematics
-    labels = [f" {label}" if label.startswith("_") else label for label in keys]
+    labels = [f" {label(name)}" if name.startswith("_") else label(name) for name in keys]
     look: dict[str, Any] = {"fontsize": SMALL, "labelcolor": theme.ink, "frameon": False, "columnspacing": 1.2}
     made = figure.legend(list(keys.values()), labels, loc="outside upper center", ncols=min(len(keys), 4), **look)
     for text in made.get_texts():

@@ -17,7 +17,7 @@ import numpy as np
 
 from napo.arrays import FloatArray, IntArray
 from napo.evaluation.metrics import hr_at
-from napo.evaluation.plot_style import LIGHT, SMALL, TEXT, Keys, Style, Theme, blank, key, legend, styles_for
+from napo.evaluation.plot_style import LIGHT, SMALL, TEXT, Keys, Style, Theme, blank, key, label, legend, styles_for
 from napo.evaluation.results import CandidateResult, FullResult
 from napo.evaluation.statistics import Estimate, bootstrap_intervals, seeds_and_cases
 
@@ -165,7 +165,9 @@ def log_prob_curves(
             ]
             if began:
                 axes.axhline(float(np.mean(began)), color=theme.muted, linestyle=":", linewidth=1.0)
-        axes.set_title(name, fontsize=TEXT, color=theme.ink, loc="left", parse_math=False)
+        axes.set_title(
+            label(name, 18 if columns > 1 else 40), fontsize=TEXT, color=theme.ink, loc="left", parse_math=False
+        )
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     for axes in panels[max(0, len(names) - columns) : len(names)]:
@@ -222,7 +224,7 @@ def hit_rate_curves(
         if len(every) > 1:
             panels[1].fill_between(rate.ks, rate.low, rate.high, color=look["color"], alpha=0.15, linewidth=0)
             panels[1].plot(rate.ks, rate.values, linestyle=style.line, linewidth=1.2, markersize=4.0, **look)
-    panels[0].set_yticks(range(len(rates)), [rate.name for rate in rates], parse_math=False)
+    panels[0].set_yticks(range(len(rates)), [label(rate.name) for rate in rates], parse_math=False)
     panels[0].invert_yaxis()
     panels[0].margins(y=0.6 / max(len(rates), 1))
     panels[0].grid(visible=False, axis="y")
@@ -249,7 +251,7 @@ def decile_shares(deciles: Deciles, *, styles: Mapping[str, Style] | None = None
         share = f"{table[row, column]:.0f}" if table[row, column] >= 0.95 or table[row, column] == 0 else "<1"
         axes.text(column, row, share, ha="center", va="center", fontsize=SMALL, color=theme.ink)
     axes.axhline(len(aims) - 0.5, color=theme.muted, linewidth=1.0)
-    axes.set_yticks(range(len(rows)), list(rows), parse_math=False)
+    axes.set_yticks(range(len(rows)), [label(name) for name in rows], parse_math=False)
     axes.set_xticks(range(table.shape[1]), [str(tenth + 1) for tenth in range(table.shape[1])])
     axes.set_xlabel("tenth of the items, 1: least popular, 10: most popular")
     axes.grid(visible=False)

@@ -182,7 +182,7 @@ def groups(label: str, header: Sequence[str], body: Sequence[tuple[str, str, Seq
 
 def _table(label: str, header: Sequence[str], bodies: str, kind: str = "plain") -> str:
     """In a box that scrolls, also by keyboard, so that the page itself never does."""
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in header)
+    head = "".join(f'<th scope="col">{text(name).replace(" %", "&nbsp;%")}</th>' for name in header)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{text(label)}">\n<table class="{kind}">\n'
         f"<thead><tr>{head}</tr></thead>\n{bodies}</table>\n</div>\n"

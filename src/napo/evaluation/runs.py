@@ -43,7 +43,8 @@ def evaluate_run(
         cases, ks = recipe.evaluation.full_cases, recipe.evaluation.ks
         rows = baseline_results(prepared, name, cases, ks)
         rows[display_name(recipe)] = judge(ranker, prepared, name, prompt=recipe.prompt.kind, ks=ks, full_cases=cases)
-        tables.append(make_table(rows, base="popularity", checks=checks))
+        asked = [] if name == "full" else checks  # the checks are of candidate lists
+        tables.append(make_table(rows, base="popularity", checks=asked))
     return tables
 
 

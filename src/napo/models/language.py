@@ -8,6 +8,7 @@ Gives   LanguageModel: policy, tokenizer, prefix tree, frame; saved as one folde
 import errno
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -284,19 +285,21 @@ def _check_sizes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, whe
 def save_model(model: nn.Module, folder: Path, state_dict: dict[str, Tensor] | None = None) -> None:
     """Weights and configuration of a model or an adapter, as safetensors. A full disk is an OSError, as elsewhere."""
     try:
-        with _without_bars():
+        with _quiet():
             model.save_pretrained(folder, state_dict=state_dict)  # type: ignore[operator]
     except SafetensorError as error:
         raise OSError(errno.EIO, str(error)) from error
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
-    """transformers draws a bar for each file that it writes or reads, across ours."""
+def _quiet() -> Iterator[None]:
+    """transformers draws a bar for each file that it writes or reads, across ours; peft calls what is deprecated."""
     drawn = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         if drawn:
             transformers_logging.enable_progress_bar()
@@ -305,7 +308,7 @@ def _without_bars() -> Iterator[None]:
 def _or_user_error(where: str | Path, what: str, load: Any) -> Any:
     """transformers, safetensors and the hub raise a dozen kinds of error for a bad folder or name."""
     try:
-        with _without_bars() if Path(where).is_dir() else nullcontext():  # a download may show its bar
+        with _quiet() if Path(where).is_dir() else nullcontext():  # a download may show its bar
             return load()
     except UserError:
         raise
@@ -328,6 +331,7 @@ def _with_lora(model: PreTrainedModel, lora: LoraSection, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            return get_peft_model(model, config)
+            with _quiet():
+                return get_peft_model(model, config)
         except ValueError as error:
             raise UserError(f"the adapter does not fit this model: {error}", where="model.lora.targets") from error

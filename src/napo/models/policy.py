@@ -43,7 +43,7 @@ class LanguagePolicy(nn.Module):
 
     def head(self, hidden: Tensor, tokens: Tensor | None) -> Tensor:
         """(P, d) -> logits (P, V), or of `tokens` alone (P, len(tokens))."""
-        head = self._causal.get_output_embeddings()  # type: ignore[no-untyped-call]
+        head = self._causal.get_output_embeddings()
         if tokens is None:
             return self._finished(head(hidden))
         if type(head) is not nn.Linear:  # an adapter on the head, or a quantized one: its weight is not all of it

@@ -76,7 +76,8 @@ def dequantize(gguf: Path, folder: Path) -> None:
     config = quantized.config
     del config.quantization_config  # with it the model refuses to be saved
     # bfloat16 is what the published model was trained in; its rounding (0.1 %) is far below that of four bits.
-    plain = type(quantized)(config).bfloat16()
+    with torch.random.fork_rng(devices=[]):  # its first, random weights leave no mark on what comes after
+        plain = type(quantized)(config).bfloat16()
     plain.load_state_dict(quantized.state_dict())
     plain.generation_config = quantized.generation_config
     plain.save_pretrained(folder)

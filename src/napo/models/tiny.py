@@ -30,9 +30,7 @@ def make_tokenizer(titles: Sequence[str], texts: Sequence[str], vocabulary: int)
         show_progress=False,
     )
     tokenizer.train_from_iterator([*titles, *texts], trainer)
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, pad_token=END
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, pad_token=END)
 
 
 def make_model(

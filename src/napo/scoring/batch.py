@@ -144,23 +144,39 @@ def pack(rows: Sequence[Row], tree: PrefixTree, frame: Frame, normalize: Normali
     )
 
 
-def pack_nodes(
-    histories: Sequence[IntArray], nodes: Sequence[IntArray], tree: PrefixTree, frame: Frame, pad: int = 0
-) -> TokenBatch:
-    """Lay out, beside each history, the beginnings of titles that lead to its tree nodes; no title is scored.
+@dataclass(frozen=True)
+class Beginnings:
+    """Beginnings of titles: paths from the root to the nodes `last` (c,), which are no leaves.
 
-    `places` are where the beginnings end, in the order of the nodes given. A row of a single beginning is laid out in
-    one line, so that ordinary causal attention serves.
+    since: (c,) the depth from which on it is asked what comes next: at `last` alone, if that is its own depth.
     """
-    packed, places = [], []
-    for items, asked in zip(histories, nodes, strict=True):
+
+    last: IntArray
+    since: IntArray
+
+
+def pack_beginnings(
+    histories: Sequence[IntArray], beginnings: Sequence[Beginnings], tree: PrefixTree, frame: Frame, pad: int = 0
+) -> TokenBatch:
+    """Lay out beginnings of titles beside each history; no title is scored.
+
+    `places` and `nodes`: beginning by beginning, from `since` on. A row of a single beginning is laid out in one line,
+    so that ordinary causal attention serves.
+    """
+    packed, places, nodes = [], [], []
+    for items, asked in zip(histories, beginnings, strict=True):
         main = _main_path(Row(items), tree, frame)
-        begins, lengths = (array[asked] for array in tree.paths)
-        if len(asked) == 1:
-            main = np.concatenate([main, tree.token[slices(begins, lengths)]])
-            lengths = np.zeros(1, dtype=np.int64)
-        packed.append(_beside(main, np.full(len(asked), len(main)), begins, lengths, tree))
-        places.append(len(main) - 1 + np.where(lengths == 0, 0, np.cumsum(lengths)))
+        begins, lengths = (array[asked.last] for array in tree.paths)
+        if len(lengths) == 1:
+            line = np.concatenate([main, tree.token[slices(begins, lengths)]])
+            packed.append(_beside(line, NONE, NONE, NONE, tree))
+        else:
+            packed.append(_beside(main, np.full(len(lengths), len(main)), begins, lengths, tree))
+        counts = lengths - asked.since + 1
+        depth = slices(asked.since, counts)
+        nodes.append(tree.node[slices(begins + asked.since, counts)])
+        # the root's place is the last of the main path's, whatever stands beside it
+        places.append(len(main) - 1 + np.where(depth == 0, 0, np.repeat(np.cumsum(lengths) - lengths, counts) + depth))
     grid = _stack(packed, pad)
     width = grid["input_ids"].shape[1]
     none = torch.from_numpy(NONE)

@@ -2,7 +2,7 @@
 
 Path    histories, tree nodes -> [scoring.continuations] -> search
 Takes   for each history the tree nodes to go on from
-Gives   Children: all the nodes one token further, and the log-prob of that token, nats
+Gives   Children: the nodes behind the next choice of a token, and the log-probs of getting there, nats
 Oracle  scoring.naive, through tests/scoring/test_search.py
 """
 
@@ -15,11 +15,12 @@ from torch import Tensor
 
 from napo.arrays import FloatArray, IntArray
 from napo.errors import UserError
-from napo.scoring.batch import NONE, Frame, Normalize, batches_by_width, pack_nodes
+from napo.scoring.batch import NONE, Beginnings, Frame, Normalize, batches_by_width, pack_beginnings
 from napo.scoring.shared_prefix import Policy, at_least_float32, device_of, grouped_logsumexp
 from napo.scoring.tree import PrefixTree, slices
 
 PLACES_AT_ONCE = 256  # logits of so many places over 128,000 tokens take 131 MB
+BESIDE = 256  # tokens that may stand beside a shorter prompt
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,11 @@ class TitleModel:
 
 @dataclass(frozen=True)
 class Children:
-    """The children of the nodes asked about, node by node. parent: (E,) index into these nodes; log_prob: float64."""
+    """Where one gets to from the nodes asked about, node by node.
+
+    parent: (E,) index into the nodes asked about. node: (E,) reached by one token, or by several where all but the last
+    are forced. log_prob: (E,) of these tokens together, float64.
+    """
 
     parent: IntArray
     node: IntArray
@@ -48,59 +53,84 @@ class Children:
 
 
 def continuations(model: TitleModel, histories: Sequence[IntArray], nodes: Sequence[IntArray]) -> list[Children]:
-    """What may follow after each history's nodes (c,), no leaves among them; c may be 0 and may differ."""
-    tree, frame = model.tree, model.frame
-    owner = np.repeat(np.arange(len(nodes)), [min(len(asked), 1) if model.shared else len(asked) for asked in nodes])
-    rows = [asked for asked in nodes if len(asked)]
-    if not model.shared:
-        rows = [asked[index : index + 1] for asked in rows for index in range(len(asked))]
-    prompts = np.array([tree.lengths[history].sum() for history in histories], dtype=np.int64)
-    widths = frame.words + prompts[owner] + np.array([tree.paths[1][row].sum() for row in rows], dtype=np.int64)
+    """Children of each history's nodes (c,), no leaves among them; c may be 0 and may differ.
 
-    log_probs = [np.empty(0)] * len(rows)
+    Under `catalog` a node's children are those of `tree.onward`, since forced tokens are certain; where that is a leaf
+    there is nothing to ask. Under `vocabulary` forced tokens have a probability too, and are read at once.
+    """
+    tree, frame = model.tree, model.frame
+    prompts = frame.words + np.array([tree.lengths[history].sum() for history in histories], dtype=np.int64)
+    by_case = [_rows(model, asked, int(prompt)) for asked, prompt in zip(nodes, prompts, strict=True)]
+    rows = [row for some in by_case for row in some]
+    owner = np.repeat(np.arange(len(nodes)), [len(some) for some in by_case])
+    widths = prompts[owner] + np.array([tree.paths[1][row.last].sum() for row in rows], dtype=np.int64)
+
+    answers: dict[int, Children] = {}
     for batch in batches_by_width(widths, model.batch_tokens):
-        asked = [rows[index] for index in batch]
-        found = _log_probs(model, [histories[owner[index]] for index in batch], asked)
-        ends = np.cumsum([int(_child_counts(tree, row).sum()) for row in asked])
-        for index, part in zip(batch, np.split(found, ends[:-1]), strict=True):
-            log_probs[index] = part
+        found = _children(model, [histories[owner[index]] for index in batch], [rows[index] for index in batch])
+        answers.update(zip(batch.tolist(), found, strict=True))
+    return _of_each_case([answers[index] for index in range(len(rows))], rows, nodes)
+
+
+def _rows(model: TitleModel, nodes: IntArray, prompt: int) -> list[Beginnings]:
+    """The nodes of one case, dealt out to rows."""
+    lengths = model.tree.paths[1]
+    last = nodes if model.normalize == "catalog" else model.tree.last_place[nodes]
+    row: IntArray = np.arange(len(nodes))
+    if model.shared:
+        # attention is dense in a row's length: about as many tokens beside a prompt as it has itself
+        row = np.cumsum(lengths[last]) // max(prompt, BESIDE)
+    cuts = np.flatnonzero(np.diff(row)) + 1
+    parts = zip(np.split(last, cuts), np.split(lengths[nodes], cuts), strict=True)
+    return [Beginnings(some, since) for some, since in parts if len(some)]
+
+
+def _of_each_case(answers: list[Children], rows: list[Beginnings], nodes: Sequence[IntArray]) -> list[Children]:
+    """The rows' children, case by case, with parents counted within the case."""
+    asked = np.cumsum([0, *(len(row.last) for row in rows)])
+    parent = np.concatenate([NONE, *(part.parent + first for part, first in zip(answers, asked[:-1], strict=True))])
+    node = np.concatenate([NONE, *(part.node for part in answers)])
+    log_prob = np.concatenate([np.empty(0), *(part.log_prob for part in answers)])
+    begins = np.cumsum([0, *map(len, nodes)])
+    cuts = np.searchsorted(parent, begins)
     return [
-        _children(tree, asked, [log_probs[row] for row in np.flatnonzero(owner == case)])
-        for case, asked in enumerate(nodes)
+        Children(parent[low:high] - first, node[low:high], log_prob[low:high])
+        for first, low, high in zip(begins[:-1], cuts[:-1], cuts[1:], strict=True)
     ]
 
 
-def _children(tree: PrefixTree, asked: IntArray, log_probs: list[FloatArray]) -> Children:
-    if not len(asked):
-        return Children(NONE, NONE, np.empty(0))
-    counts = _child_counts(tree, asked)
-    edges = slices(tree.child_start[asked], counts)
-    return Children(np.repeat(np.arange(len(asked)), counts), tree.child_node[edges], np.concatenate(log_probs))
-
-
-def _child_counts(tree: PrefixTree, nodes: IntArray) -> IntArray:
-    return tree.child_start[nodes + 1] - tree.child_start[nodes]
-
-
 @torch.no_grad()
-def _log_probs(model: TitleModel, histories: Sequence[IntArray], nodes: Sequence[IntArray]) -> FloatArray:
-    """(E,) log-prob of each child edge of the nodes, row by row, node by node: one forward pass."""
+def _children(model: TitleModel, histories: Sequence[IntArray], rows: Sequence[Beginnings]) -> list[Children]:
+    """The children of each row's nodes: one forward pass."""
     tree = model.tree
-    batch = pack_nodes(histories, nodes, tree, model.frame).to(device_of(model.policy))
+    batch = pack_beginnings(histories, rows, tree, model.frame)
+    nodes = batch.nodes.numpy()  # (P,) of each place
+    batch = batch.to(device_of(model.policy))
     hidden = model.policy.hidden(batch.input_ids, batch.positions, None if batch.plain else batch.mask())
     at_places = hidden.flatten(0, 1)[batch.places]  # (P, d)
-    flat = np.concatenate(nodes)
-    parts = []
-    for start in range(0, len(flat), PLACES_AT_ONCE):
-        some = slice(start, start + PLACES_AT_ONCE)
-        parts.append(_edge_log_probs(model, at_places[some], flat[some]).double().cpu().numpy())
-    found = np.concatenate(parts)
-    if np.isnan(found).any():
+    portions = [slice(start, start + PLACES_AT_ONCE) for start in range(0, len(nodes), PLACES_AT_ONCE)]
+    by_edge = torch.cat([_edge_log_probs(model, at_places[some], nodes[some]) for some in portions])
+    log_prob = by_edge.double().cpu().numpy()
+    if np.isnan(log_prob).any():
         raise UserError(
             "the model's log-probabilities are not numbers (NaN)",
             remedy="an earlier checkpoint, or training again at a lower rate",
         )
-    return found
+
+    last, since = (np.concatenate([getattr(row, name) for row in rows]) for name in ("last", "since"))
+    places = tree.paths[1][last] - since + 1  # of each node asked about
+    counts = _child_counts(tree, nodes)
+    parent = np.repeat(np.repeat(np.arange(len(last)), places), counts)
+    ends = np.zeros(len(nodes), dtype=np.bool_)
+    ends[np.cumsum(places) - 1] = True
+    end = np.repeat(ends, counts)  # (E,) whether the edge goes out from the last place, not from a forced one before it
+    before = np.bincount(parent[~end], log_prob[~end], minlength=len(last))
+    flat = Children(
+        parent[end],
+        tree.child_node[slices(tree.child_start[nodes], counts)][end],
+        log_prob[end] + before[parent[end]],
+    )
+    return _of_each_case([flat], [Beginnings(last, since)], [row.last for row in rows])
 
 
 def _edge_log_probs(model: TitleModel, at_places: Tensor, nodes: IntArray) -> Tensor:
@@ -117,3 +147,7 @@ def _edge_log_probs(model: TitleModel, at_places: Tensor, nodes: IntArray) -> Te
     logits = at_least_float32(model.policy.head(at_places, torch.from_numpy(used).to(device)))  # (P, U)
     values = logits[place, torch.from_numpy(column).to(device)]
     return values - grouped_logsumexp(values, place, len(nodes))[place]
+
+
+def _child_counts(tree: PrefixTree, nodes: IntArray) -> IntArray:
+    return tree.child_start[nodes + 1] - tree.child_start[nodes]

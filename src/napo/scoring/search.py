@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napo.arrays import FloatArray, IntArray
+from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.scoring.batch import NONE
 from napo.scoring.continuations import Children, TitleModel, continuations
 from napo.scoring.tree import PrefixTree, slices
@@ -41,12 +41,7 @@ def exact_top(
 
 
 def exact_ranks(
-    model: TitleModel,
-    histories: Sequence[IntArray],
-    excluded: Sequence[IntArray],
-    targets: IntArray,
-    *,
-    width: int = 256,
+    model: TitleModel, histories: Sequence[IntArray], excluded: Sequence[IntArray], targets: IntArray
 ) -> IntArray:
     """(n,) ranks from 1: how many of the items not excluded score at least as high as the target, itself among them.
 
@@ -54,30 +49,28 @@ def exact_ranks(
     beginnings that reach it are.
     """
     searches = [_Rank(model, out, int(target)) for out, target in zip(excluded, targets, strict=True)]
-    for search, children in zip(
-        searches, continuations(model, histories, [search.path for search in searches]), strict=True
-    ):
+    first = continuations(model, histories, [search.path for search in searches])
+    for search, children in zip(searches, first, strict=True):
         search.start(children)
-    _run(model, histories, searches, width)
+    _run(model, histories, searches, width=model.tree.nodes)  # the bound stays as it is: all that reach it must be seen
     return np.array([search.rank for search in searches], dtype=np.int64)
 
 
-def all_log_probs(model: TitleModel, histories: Sequence[IntArray], *, width: int = 256) -> FloatArray:
+def all_log_probs(model: TitleModel, histories: Sequence[IntArray]) -> FloatArray:
     """(n, items) the log-prob of every item, by visiting every node."""
     tree = model.tree
-    counts = np.diff(tree.child_start)
-    inner = np.flatnonzero(counts > (1 if model.normalize == "catalog" else 0))
-    by_edge = np.zeros((len(histories), len(tree.child_node)))  # forced ones stay 0
-    for start in range(0, len(inner), width):
-        asked = inner[start : start + width]
-        edges = slices(tree.child_start[asked], counts[asked])
-        for row, children in enumerate(continuations(model, histories, [asked] * len(histories))):
-            by_edge[row, edges] = children.log_prob
-    edge_of = np.empty(tree.nodes, dtype=np.int64)
-    edge_of[tree.child_node] = np.arange(len(tree.child_node))  # the edge that leads to a node
+    choices = np.flatnonzero(np.diff(tree.child_start) > 1)
+    asked = choices
+    if model.normalize == "vocabulary":
+        counts = tree.child_start[choices + 1] - tree.child_start[choices]
+        behind = np.append(0, tree.child_node[slices(tree.child_start[choices], counts)])
+        asked = behind[~_is_leaf(tree, behind)]
+    gained = np.zeros((len(histories), tree.nodes))  # on the way to each node; forced tokens between choices: in one
+    for row, children in zip(gained, continuations(model, histories, [asked] * len(histories)), strict=True):
+        row[children.node] = children.log_prob
     reached = np.append(tree.node[1:], 0)  # the node after each place: the next place's, or the leaf
     reached[tree.title_start[1:] - 1] = tree.leaf
-    return np.asarray(np.add.reduceat(by_edge[:, edge_of[reached]], tree.title_start[:-1], axis=1))
+    return np.asarray(np.add.reduceat(gained[:, reached], tree.title_start[:-1], axis=1))
 
 
 class _Search:
@@ -122,7 +115,7 @@ class _Search:
         nodes, scores = nodes[kept], scores[kept]
         if self.jumps:
             nodes = self.tree.onward[nodes]
-        leaf = self.tree.child_start[nodes] == self.tree.child_start[nodes + 1]
+        leaf = _is_leaf(self.tree, nodes)
         self.finish(*self._items_at(nodes[leaf], scores[leaf]))
         self.open = np.concatenate([self.open, nodes[~leaf]])
         self.open_scores = np.concatenate([self.open_scores, scores[~leaf]])
@@ -163,9 +156,10 @@ class _Rank(_Search):
         super().__init__(model, np.setdiff1d(excluded, [target]))
         tree = self.tree
         self.target, self.rank = target, 0
-        path = tree.node[tree.title_start[target] : tree.title_start[target + 1]]
-        counts = tree.child_start[path + 1] - tree.child_start[path]
-        self.path = path[counts > 1] if self.jumps else path
+        places = slice(tree.title_start[target], tree.title_start[target + 1])
+        choice = tree.branching[places]
+        # forced tokens are certain, or are read together with the choice before them
+        self.path = tree.node[places][choice if self.jumps else np.append(True, choice[:-1])]
         self._bound = -np.inf
 
     @property
@@ -183,6 +177,10 @@ class _Rank(_Search):
 
     def finish(self, items: IntArray, scores: FloatArray) -> None:
         self.rank += int((scores >= self.bound).sum())
+
+
+def _is_leaf(tree: PrefixTree, nodes: IntArray) -> BoolArray:
+    return np.asarray(tree.child_start[nodes] == tree.child_start[nodes + 1])
 
 
 def _closed_nodes(tree: PrefixTree, excluded: IntArray) -> IntArray:

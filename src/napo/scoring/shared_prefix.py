@@ -35,6 +35,7 @@ class TreeOnDevice:
         self.vocabulary = torch.tensor(tree.vocabulary, device=device)
         self.child_start = torch.tensor(tree.child_start, device=device)
         self.edge_column = torch.searchsorted(self.vocabulary, torch.tensor(tree.child_token, device=device))
+        self.first_choice = int(tree.onward[0])  # the root, or where titles that all begin alike first differ
 
 
 # Gives the temperature (0-d) for the logits (P, U) of a batch's places; see scoring.temperature.

@@ -1,7 +1,7 @@
 """MSL's adaptive temperature of the catalog's softmax in training (arXiv 2504.04178).
 
 Path    logits of children -> [scoring.temperature] -> log-probabilities of titles, in SFT
-Takes   logits at first places: the right token's, and all the root's children's
+Takes   logits at first places: the right token's, and those of all that may stand there
 Gives   a temperature near which the right first token has probability eta; its moving average is a buffer
 
 With few competitors probabilities come near 1 and gradients vanish. For Gaussian logits the mean of exp(z / tau) is
@@ -58,9 +58,10 @@ class AdaptiveTemperature(nn.Module):
     @torch.no_grad()
     def forward(self, logits: Tensor, batch: TokenBatch, tree: TreeOnDevice) -> Tensor:
         """The temperature to use now, 0-d, without gradient. logits: (P, U) of the batch's places."""
-        first = batch.nodes == 0  # (P,) places where a title begins
+        first = batch.nodes == tree.first_choice  # (P,) where a title's first choice is made
         if self.training and bool(first.any()):
-            columns = tree.edge_column[: tree.child_start[1]]  # all first tokens
+            start, stop = tree.child_start[tree.first_choice], tree.child_start[tree.first_choice + 1]
+            columns = tree.edge_column[start:stop]  # all first tokens
             allowed = logits[first][:, columns]
             begins = first[batch.place]
             right = logits[batch.place[begins], torch.searchsorted(tree.vocabulary, batch.target[begins])]

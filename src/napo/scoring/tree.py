@@ -139,6 +139,13 @@ class PrefixTree:
             onward = further
         return onward
 
+    @cached_property
+    def last_place(self) -> IntArray:
+        """(nodes,) the last node, forced places on from a node, where something is predicted: `onward` but no leaf."""
+        before = np.arange(self.nodes)
+        before[self.leaf] = self.node[self.title_start[1:] - 1]
+        return before[self.onward]
+
 
 def _starts(lengths: Sequence[int] | IntArray) -> IntArray:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)

@@ -100,10 +100,10 @@ def train_sasrec(
     """
     if cases is None:
         cases = split.cases("valid")
-    if lists is None:
-        lists = draw_candidates(cases)
     if len(cases) == 0:
         raise UserError("no validation case: the best weights cannot be told", remedy="a split that holds some out")
+    if lists is None:
+        lists = draw_candidates(cases)
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         run = _Run(split, settings, seed, device)
@@ -156,7 +156,7 @@ class _Run:
     """What training remembers between epochs."""
 
     def __init__(self, split: Split, settings: AuxiliarySettings, seed: int, device: torch.device) -> None:
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.user_keys = settings, seed, split.user_keys
         self.key = {"split": split.digest, "seed": seed, "settings": settings.model_dump()}
         self.trains = [np.asarray(split.train(user)) for user in range(len(split.sequences))]
         torch.manual_seed(seed_for(seed, "sasrec", "weights"))
@@ -230,7 +230,7 @@ class _Run:
         seen, items = np.unique(self.trains[user]), self.model.items.num_embeddings
         if len(seen) == items:
             raise UserError(
-                f"user {user} has taken every item: loss `{self.settings.model.loss}` finds no negative",
+                f"user {self.user_keys[user]!r} took every item: `{self.settings.model.loss}` finds no negative",
                 remedy="loss: ce",
             )
         rng = rng_for(self.seed, "negatives", self.epoch, user, row)

@@ -74,7 +74,8 @@ def compare_recipes(
             runs.append(_in_short(run, names[path]))
     tables = {}
     for protocol, rows in results.items():
-        tables[protocol] = make_table(rows, base=base if base in rows else None, checks=checks)
+        asked = [] if protocol == "full" else checks  # the checks are of candidate lists
+        tables[protocol] = make_table(rows, base=base if base in rows else None, checks=asked)
     return Comparison(tables, results, runs)
 
 
@@ -109,6 +110,12 @@ def _names(recipes: Mapping[Path, Recipe]) -> dict[Path, str]:
 
 def _check_alike(recipes: Mapping[Path, Recipe]) -> None:
     (first_path, first), *others = recipes.items()
+    stems = [path.stem for path in recipes]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise UserError(
+            f"two recipes have the same name: {', '.join(twice)}",
+            remedy="give their files different names: each has a folder of that name",
+        )
     for path, recipe in others:
         changed = [key for key in differences(first, recipe) if key.split(".")[0] not in MAY_DIFFER]
         if changed:

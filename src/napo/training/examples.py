@@ -5,7 +5,9 @@ Takes   Split, the share of each user's events that a stage trains on, how rows 
 Gives   Plan: for each step its epoch and spans; laid out as TrainingRow: history, what is trained, where
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,10 +45,14 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class Limits:
-    """history: most items before a chosen one. tokens: most tokens of a row's main path."""
+    """history: most items before a chosen one. tokens: most tokens of a row's main path.
+
+    overlap: items repeated before a trajectory's first trained one; None: as many as `history`.
+    """
 
     history: int
     tokens: int
+    overlap: int | None = None
 
 
 def kept_back(split: Split, share: float) -> tuple[IntArray, IntArray]:
@@ -91,9 +97,28 @@ class Layout:
                 low = stop
         return found
 
+    def shifted_spans(self, begin: IntArray, end: IntArray, per_row: int, epoch: int, seed: int) -> list[Span]:
+        """As spans(), cut at other places each epoch, so that an event meets histories of all lengths.
+
+        A user's first row has from r to per_row events, where r is what full rows would leave over: so the number of
+        rows, and with it that of steps, is the same in every epoch.
+        """
+        per_row = max(1, min(per_row, self.room // 2 // int(self.lengths.max())))
+        found = []
+        for user, (low, high) in enumerate(zip(begin.tolist(), end.tolist(), strict=True)):
+            if low == high:
+                continue
+            left = (high - low) % per_row
+            rng = rng_for(seed, "cut", epoch, self.split.user_keys[user])
+            first = int(rng.integers(left or 1, max(per_row - (left == 0), 1) + 1))
+            cuts = [low, *range(low + first, high, per_row), high]
+            found += [Span(user, start, stop) for start, stop in pairwise(cuts)]
+        return found
+
     def trajectory(self, span: Span, kept: BoolArray | None = None) -> TrainingRow:
         """The span's events behind those before it, one row. kept: (events,) what an epoch does not leave out."""
-        positions: IntArray = np.arange(max(0, span.begin - self.limits.history), span.end)
+        overlap = self.limits.history if self.limits.overlap is None else self.limits.overlap
+        positions: IntArray = np.arange(max(0, span.begin - overlap), span.end)
         if kept is not None:
             remaining = positions[kept[positions]]
             # a row without a trained event would train nothing: its last one stays
@@ -135,13 +160,19 @@ def left_in(split: Split, user: int, epoch: int, share_out: float, seed: int) ->
 
 
 class Plan:
-    """The steps of a stage: step i trains the spans of batch(i). Rows of like length share a batch."""
+    """The steps of a stage: step i trains the spans of batch(i). Rows of like length share a batch.
 
-    def __init__(self, spans: list[Span], batch: int, epochs: float, seed: int) -> None:
-        if not spans:
+    spans: the same for every epoch, or a function of the epoch that always gives the same number.
+    """
+
+    def __init__(
+        self, spans: list[Span] | Callable[[int], list[Span]], batch: int, epochs: float, seed: int
+    ) -> None:
+        self.cut = spans if callable(spans) else lambda _: spans
+        self.spans, self.size, self.epochs, self.seed = self.cut(0), batch, epochs, seed
+        if not self.spans:
             raise UserError("there is nothing to train on", remedy="a larger log, or a smaller share kept back")
-        self.spans, self.size, self.epochs, self.seed = spans, batch, epochs, seed
-        self.steps = -(-len(spans) // batch)  # of an epoch
+        self.steps = -(-len(self.spans) // batch)  # of an epoch
         self._order: tuple[int, list[IntArray]] = (-1, [])
 
     def __len__(self) -> int:
@@ -151,7 +182,9 @@ class Plan:
         """(epoch, spans), both counted from 0."""
         epoch, within = divmod(step, self.steps)
         if self._order[0] != epoch:
+            self.spans = self.cut(epoch)
             self._order = (epoch, self._draw(epoch))
+            assert len(self._order[1]) == self.steps
         return epoch, [self.spans[index] for index in self._order[1][within]]
 
     def _draw(self, epoch: int) -> list[IntArray]:

@@ -32,8 +32,6 @@ from napo.training.examples import Layout, Limits, Plan, check_titles_fit, kept_
 from napo.training.processes import ranks
 from napo.training.stage import StageInputs
 
-POSITIONS_PER_ROW = 100
-
 Auxiliary = Callable[[], SASRec]
 
 
@@ -136,11 +134,14 @@ def _batches(
     vectors: AuxiliaryVectors | None,
     name: str,
 ) -> TrainingBatches:
-    limits = Limits(recipe.prompt.max_history, recipe.prompt.max_tokens)
+    limits = Limits(recipe.prompt.max_history, recipe.prompt.max_tokens, stage.overlap)
     layout = Layout(prepared.split, language.tree, language.frame, limits)
     seed = seed_for(recipe.seed, name)
-    per_row = POSITIONS_PER_ROW if stage.form == "trajectory" else 1
-    plan = Plan(layout.spans(*events, per_row), stage.batch, stage.epochs, seed)
+    per_row = stage.row if stage.form == "trajectory" else 1
+    if stage.shift and stage.form == "trajectory":
+        plan = Plan(lambda e: layout.shifted_spans(*events, per_row, e, seed), stage.batch, stage.epochs, seed)
+    else:
+        plan = Plan(layout.spans(*events, per_row), stage.batch, stage.epochs, seed)
     settings = RowSettings(
         layout=layout,
         tree=language.tree,

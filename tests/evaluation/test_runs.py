@@ -1,0 +1,70 @@
+import shutil
+
+import pytest
+
+from napo.errors import UserError
+from napo.evaluation.runs import display_name, evaluate_run, open_run
+from napo.plugins import names
+from napo.training.run import train_recipe
+from tests.tiny_world import Quiet, tiny_recipe, write_log
+
+SHORT = {"sft": {"epochs": 0.5}, "preference": {"epochs": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    recipe = tiny_recipe(folder / "data", objective={"name": "dpo"}, evaluation={"ks": [1, 3]}, **SHORT)
+    return train_recipe(recipe, folder / "runs" / "dpo", progress=Quiet())
+
+
+def test_a_run_is_opened_from_its_folder_alone(run):
+    recipe, prepared, language = open_run(run.folder)
+    assert recipe == run.recipe
+    assert prepared.key == run.prepared.key
+    assert language.usage == run.language.usage
+
+
+def test_a_runs_row_stands_among_the_baselines(run):
+    (table,) = evaluate_run(run.folder)
+    assert {row.name for row in table.rows} == {"chance", "popularity", "blind slot rule", "DPO"}
+    said = str(table.to_json())
+    assert "HR@3" in said
+    assert "HR@10" not in said
+
+
+def test_the_protocol_and_the_part_may_be_others(run):
+    (table,) = evaluate_run(run.folder, protocol="full")
+    assert {row.name for row in table.rows} == {"chance", "popularity", "DPO"}
+    (table,) = evaluate_run(run.folder, part="valid")
+    assert "valid" in str(table.to_json())
+
+
+def test_a_folder_without_a_run_or_with_half_a_one_is_said(run, tmp_path):
+    with pytest.raises(UserError, match="holds no run"):
+        open_run(tmp_path)
+    shutil.copytree(run.folder, tmp_path / "half")
+    shutil.rmtree(tmp_path / "half" / "model")
+    with pytest.raises(UserError, match="has not ended") as stopped:
+        open_run(tmp_path / "half")
+    assert "--resume" in stopped.value.remedy
+
+
+def test_a_run_whose_log_has_changed_is_not_judged(run, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "copy")
+    data = run.recipe.data.interactions.parent
+    try:
+        write_log(data, chain=True)
+        with pytest.raises(UserError, match="another split or other cases"):
+            evaluate_run(tmp_path / "copy")
+    finally:
+        write_log(data)
+
+
+def test_every_objective_has_a_name_in_tables(tmp_path):
+    recipe = tiny_recipe(tmp_path)
+    assert display_name(recipe) == "SFT"
+    shown = [display_name(tiny_recipe(tmp_path, objective={"name": name})) for name in names("objectives")]
+    assert len(set(shown)) == len(shown)
+    assert "NAPO" in shown
+    assert "SFT" not in shown  # the objective `sft` is more training of the same kind

@@ -19,13 +19,14 @@ from benchmarks.record import Options, Ratio, Record, must_agree, options
 QUESTION = (__doc__ or "").partition("\n")[0]
 ARMS = ("naive", "shared")
 # float32: rounding of sums taken in another order; bfloat16 has 8 bits, and 30 layers to lose them in
-TOLERANCE = {"float32": (1e-4, 2e-3), "bfloat16": (3e-2, 0.5)}
+TOLERANCE = {"float32": (1e-4, 2e-3), "bfloat16": (2e-2, 0.1)}
 NAIVE_GB = 0.7  # of SmolLM2 in bfloat16, a sequence of 288 tokens
 
 
 def cases(quick: bool) -> Iterator[dict[str, Any]]:
     usual = {"P": 280, "T": 8}
-    yield _case("tiny", "float32", **usual, K=3, batch=2)
+    if quick:
+        yield _case("tiny", "float32", **usual, K=3, batch=2)
     yield _case("smollm2", "float32", **usual, K=1 if quick else 3, batch=1)
     for k in (3, 15) if quick else (1, 3, 7, 15):
         if not quick:

@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from napo.errors import UserError
 from napo.files import folder_aside, write_aside
@@ -66,6 +67,26 @@ def test_a_full_disk_while_writing_is_a_users_mistake_and_leaves_nothing_half_wr
     with pytest.raises(UserError, match="No space left"):
         write_half(target, FULL)
     assert everything(tmp_path) == {"report.json": "old"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/1: No space left on device"),
+    ],
+)
+def test_a_full_disk_is_one_whatever_library_writes(tmp_path, error):
+    with pytest.raises(UserError, match="No space left"):
+        write_half(tmp_path / "weights", error)
+    with pytest.raises(UserError, match="No space left"):
+        fill_half(tmp_path / "run", error)
+    assert everything(tmp_path) == {}
+
+
+def test_another_error_of_a_block_stays_what_it_is(tmp_path):
+    with pytest.raises(RuntimeError, match="a bug"):
+        write_half(tmp_path / "weights", RuntimeError("a bug"))
 
 
 def test_a_disk_that_fills_at_the_very_end_leaves_nothing_half_written(tmp_path, monkeypatch):

@@ -2,7 +2,9 @@
 
 import csv
 import random
-from collections.abc import Callable, Sequence
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,17 @@ def split_of(sequences: Sequence[Sequence[int]], items: int, *, held: int = 1) -
         test_from=lengths - held,
         min_history=1,
     )
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file can grow beyond so many bytes: what a full disk does, for the real writers."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 RECIPES = Path("recipes/ml100k")
 METHODS = ("sft", "sft_longer", "dpo", "sdpo", "napo")
 # The same steps on less of the way: what a short run shows is that it works, not how well.
-SHORT = (
-    "sft.epochs=8",
-    "preference.epochs=1",
-    "auxiliary.epochs=40",
-    "evaluation.protocols=[cand20]",
-)
+SHORT = ("sft.epochs=8", "preference.epochs=1", "evaluation.full_cases=500")
 
 
 @dataclass(frozen=True)

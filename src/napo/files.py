@@ -28,7 +28,9 @@ def write_aside(target: Path) -> Iterator[Path]:
         # mkstemp makes private files; what we write is as readable as any other file of the user
         aside.chmod(0o666 & ~_umask())
         aside.replace(target)
-    except OSError as error:
+    except Exception as error:
+        if not is_write_error(error):
+            raise
         raise cannot_write(target, error) from error
     finally:
         aside.unlink(missing_ok=True)
@@ -52,15 +54,27 @@ def folder_aside(target: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             aside.replace(target)
-    except OSError as error:
+    except Exception as error:
+        if not is_write_error(error):
+            raise
         raise cannot_write(target, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def cannot_write(target: Path, error: OSError) -> UserError:
+def is_write_error(error: Exception) -> bool:
+    """Whether this says that a file could not be written: safetensors and torch do so in ways of their own."""
+    # by name, so that nobody has to import safetensors for this
+    if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+        return True
+    return isinstance(error, RuntimeError) and any(
+        sign in str(error) for sign in ("PytorchStreamWriter", "inline_container")
+    )
+
+
+def cannot_write(target: Path, error: Exception) -> UserError:
     """The message for a full disk, a read-only folder and their like."""
-    reason = error.strerror or str(error)
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     return UserError(
         f"cannot write {target}: {reason}", remedy="free some space or name another folder; nothing was left"
     )

@@ -77,6 +77,49 @@ def test_a_prompt_shows_at_most_the_history_limit():
     assert rows.prompt(Span(0, 0, 1)).items.tolist() == []
 
 
+def test_a_trajectorys_overlap_may_be_shorter_than_a_prompts_history():
+    rows = Layout(layout(10).split, TREE, FRAME, Limits(4, 512, overlap=1))
+    sequence = rows.split.sequences[0]
+    assert rows.trajectory(Span(0, 6, 8)).items.tolist() == sequence[5:8].tolist()
+    assert rows.trajectory(Span(0, 6, 8)).at.tolist() == [1, 2]
+    assert rows.prompt(Span(0, 6, 7)).items.tolist() == sequence[2:6].tolist()
+
+
+@given(
+    lengths=st.lists(st.integers(1, 25), min_size=1, max_size=4),
+    per_row=st.integers(1, 12),
+    tokens=st.integers(6, 200),
+    seed=st.integers(0, 20),
+)
+def test_rows_that_are_cut_elsewhere_each_epoch_still_train_every_event_once(lengths, per_row, tokens, seed):
+    rows = layout(*lengths, tokens=tokens)
+    counts = set()
+    for epoch in range(3):
+        spans = rows.shifted_spans(np.zeros(len(lengths), dtype=np.int64), np.array(lengths), per_row, epoch, seed)
+        trained = [(row.user, int(at)) for row in map(rows.trajectory, spans) for at in row.positions]
+        assert sorted(trained) == [(user, place) for user, length in enumerate(lengths) for place in range(length)]
+        assert max(span.end - span.begin for span in spans) <= per_row
+        counts.add(len(spans))
+    assert len(counts) == 1  # the number of steps does not hang on chance
+
+
+def test_the_first_row_has_any_number_of_events_that_leaves_the_number_of_rows_alone():
+    rows = layout(10)
+    firsts = {rows.shifted_spans(np.array([0]), np.array([10]), 4, epoch, 0)[0].end for epoch in range(200)}
+    assert firsts == {2, 3, 4}  # 10 = 2 + 4 + 4 = 3 + 4 + 3 = 4 + 4 + 2; with 1 first it would take 4 rows
+    even = {rows.shifted_spans(np.array([2]), np.array([10]), 4, epoch, 0)[0].end for epoch in range(200)}
+    assert even == {3, 4, 5}  # 8 = 1 + 4 + 3 = 2 + 4 + 2 = 3 + 4 + 1
+
+
+def test_a_plan_may_be_cut_anew_each_epoch():
+    cut = {0: [Span(0, 0, 2), Span(0, 2, 4)], 1: [Span(0, 0, 1), Span(0, 1, 4)]}
+    plan = Plan(lambda epoch: cut[epoch], 1, epochs=2, seed=0)
+    found = [plan.batch(step) for step in (2, 0, 3, 1)]
+    assert [epoch for epoch, _ in found] == [1, 0, 1, 0]
+    assert {spans[0] for epoch, spans in found if epoch == 1} == set(cut[1])
+    assert {spans[0] for epoch, spans in found if epoch == 0} == set(cut[0])
+
+
 def test_trained_titles_take_at_most_half_of_a_row_so_that_history_has_the_other():
     rows = layout(20, tokens=2 + 24)
     for span in all_spans(rows, per_row=100):

@@ -12,7 +12,7 @@ from napo.training import run as run_module
 from napo.training.module import PreferenceModule
 from napo.training.run import train_recipe
 from napo.training.stage import run_stage
-from tests.tiny_world import Quiet, tiny_keys, tiny_recipe
+from tests.tiny_world import Quiet, largest_file, tiny_keys, tiny_recipe
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +192,19 @@ def test_dropout_is_on_in_the_supervised_stage_and_off_beside_a_reference(tmp_pa
     sections = {"objective": {"name": "sdpo"}, "sft": {"epochs": 0.25}, "preference": {"epochs": 0.25}}
     train_recipe(tiny_recipe(tmp_path / "data", **sections), tmp_path / "runs" / "a", progress=Quiet())
     assert noisy == {"SFT": True, "S-DPO": False}
+
+
+@pytest.mark.parametrize("size", [2_000, 10_000, 40_000])
+def test_a_disk_that_fills_up_is_one_message_and_the_run_goes_on_when_there_is_space(tmp_path, size):
+    """The recipe takes 2.5 kB, the weights 34 kB, the optimizer's moments twice as much, SASRec's state between."""
+    sections = {"sft": {"epochs": 0.5}, "preference": {"epochs": 0.5}, "objective": {"name": "napo"}}
+    recipe = tiny_recipe(tmp_path / "data", **sections)
+    out = tmp_path / "runs" / "napo"
+    with largest_file(size), pytest.raises(UserError, match="cannot write"):
+        train_recipe(recipe, out, progress=Quiet())
+    run = train_recipe(recipe, out, resume=True, progress=Quiet())
+    assert not [path for path in tmp_path.rglob(".*") if path.name != ".lock"]
+    assert open_folder(run.folder / "model").usage == run.language.usage
 
 
 def test_what_would_stop_the_second_stage_is_said_before_the_first(tmp_path):

@@ -43,6 +43,18 @@ def both(made: World):
     return made.recipe, made.prepared
 
 
+@pytest.mark.parametrize("shift", [False, True])
+def test_rows_are_as_long_as_the_recipe_says_and_cut_where_it_says(tmp_path, shift):
+    plan = world(tmp_path, sft={"row": 4, "shift": shift}).supervised().batches.plan
+    first, second = ({span for step in steps for span in plan.batch(step)[1]} for steps in two_epochs(plan))
+    assert len(first) == len(second) == 60  # 6 events a user
+    assert (first == second) == (not shift)
+
+
+def two_epochs(plan):
+    return range(plan.steps), range(plan.steps, 2 * plan.steps)
+
+
 def test_held_out_events_are_never_trained_on(tmp_path):
     made = world(tmp_path)
     for inputs in (made.supervised(), made.preference()):
@@ -173,6 +185,9 @@ def test_an_adaptive_temperature_is_the_catalogs(tmp_path):
         {"seed": 1},
         {"negatives": {"name": "uniform", "count": 2}},
         {"preference": {"epochs": 3.0}},
+        {"preference": {"row": 4}},
+        {"preference": {"row": 4, "overlap": 1}},
+        {"preference": {"row": 4, "shift": True}},
         {"prompt": {"max_history": 5}},
         {"normalize": "vocabulary"},
         {"split": {"name": "leave_one_out", "min_rating": 4.0, "min_history": 1}},

@@ -1,9 +1,8 @@
 import json
-import resource
-from contextlib import contextmanager
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 
 from napo.errors import UserError
@@ -12,7 +11,7 @@ from napo.training import trainer as trainer_module
 from napo.training.module import PreferenceModule
 from napo.training.stage import training_arguments
 from napo.training.trainer import RunningMeans, TitleTrainer, last_checkpoint, remove_broken, whole_checkpoints
-from tests.tiny_world import World
+from tests.tiny_world import World, largest_file
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +151,8 @@ def fails(error: Exception):
 
 FULL = {
     "weights": ("save_weights", OSError(28, "No space left on device"), "No space left on device"),
-    "optimizer": ("torch.save", RuntimeError("PytorchStreamWriter failed writing file data/0"), "is the disk full"),
+    "state": ("save_weights", SafetensorError("I/O error: No space left on device"), "No space left on device"),
+    "optimizer": ("torch.save", RuntimeError("PytorchStreamWriter failed writing file data/0"), "failed writing file"),
     "marker": ("json.dumps", OSError(122, "Disk quota exceeded"), "Disk quota exceeded"),
 }
 
@@ -175,17 +175,6 @@ def test_a_fault_of_ours_while_saving_keeps_its_traceback(world, tmp_path, monke
     monkeypatch.setattr(trainer_module, "save_weights", fails(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         trainer.train()
-
-
-@contextmanager
-def largest_file(size: int):
-    """No file can grow beyond so many bytes: what a full disk does, for the real writers."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("size", [10_000, 40_000])

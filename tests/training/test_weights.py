@@ -1,15 +1,11 @@
-import errno
-
 import pytest
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from napo.errors import UserError
 from napo.models.language import create
 from napo.objectives import napo
 from napo.recipe_keys import LoraSection, ModelSection, PromptSection
-from napo.training import weights
 from napo.training.module import PreferenceModule
 from napo.training.weights import STATE, load_policy_weights, load_weights, save_weights
 from tests.recommenders import FILMS, small_recommender
@@ -120,20 +116,6 @@ def test_a_lost_state_of_the_objective_is_refused(tmp_path):
     save_file({}, tmp_path / STATE)
     with pytest.raises(UserError, match="tensors are missing"):
         load_weights(module_of(SHAPES["llama"]()), tmp_path)
-
-
-def test_a_full_disk_is_an_os_error_whoever_writes(tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-
-    monkeypatch.setattr(weights, "save_file", full)
-    with pytest.raises(OSError, match="No space left") as state:
-        save_weights(module_of(SHAPES["llama"]()), tmp_path / "one")
-    model = SHAPES["llama"]()
-    monkeypatch.setattr(model, "save_pretrained", full)
-    with pytest.raises(OSError, match="No space left"):
-        save_weights(module_of(model), tmp_path / "two")
-    assert state.value.errno == errno.EIO
 
 
 def test_saving_draws_no_bars(tmp_path, capfd):

@@ -5,7 +5,6 @@ Takes   what to load and how: name, sizes, adapter, precision, template, normali
 Gives   LanguageModel: policy, tokenizer, prefix tree, frame; saved as one folder that plain transformers can open too
 """
 
-import errno
 import hashlib
 import json
 import warnings
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -283,12 +281,9 @@ def _check_sizes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, whe
 
 
 def save_model(model: nn.Module, folder: Path, state_dict: dict[str, Tensor] | None = None) -> None:
-    """Weights and configuration of a model or an adapter, as safetensors. A full disk is an OSError, as elsewhere."""
-    try:
-        with _quiet():
-            model.save_pretrained(folder, state_dict=state_dict)  # type: ignore[operator]
-    except SafetensorError as error:
-        raise OSError(errno.EIO, str(error)) from error
+    """Weights and configuration of a model or an adapter, as safetensors."""
+    with _quiet():
+        model.save_pretrained(folder, state_dict=state_dict)  # type: ignore[operator]
 
 
 @contextmanager

@@ -89,7 +89,9 @@ class TrainingBatches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         step, rank = divmod(index, self.ranks)
         epoch, spans = self.plan.batch(step)
-        own = spans[rank :: self.ranks]
+        # in one piece: put together in the ranks' order, they are in the order of the step again
+        first, end = (-(-len(spans) * part // self.ranks) for part in (rank, rank + 1))
+        own = spans[first:end]
         batch = self._tensors([self._draw(self._lay(span, epoch), epoch) for span in own or spans[:1]])
         if not own:
             batch |= {name: value[:0] for name, value in batch.items() if name != "tokens"}

@@ -165,9 +165,7 @@ class Plan:
     spans: the same for every epoch, or a function of the epoch that always gives the same number.
     """
 
-    def __init__(
-        self, spans: list[Span] | Callable[[int], list[Span]], batch: int, epochs: float, seed: int
-    ) -> None:
+    def __init__(self, spans: list[Span] | Callable[[int], list[Span]], batch: int, epochs: float, seed: int) -> None:
         self.cut = spans if callable(spans) else lambda _: spans
         self.spans, self.size, self.epochs, self.seed = self.cut(0), batch, epochs, seed
         if not self.spans:

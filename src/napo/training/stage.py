@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import TrainerState, TrainingArguments
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from napo.data.candidates import CandidateLists
 from napo.data.split import Cases
@@ -179,8 +178,6 @@ def _fit(
         *([] if progress is None else [Report(progress)]),
     ]
     trainer = TitleTrainer(module, arguments, batches, _validation(inputs), callbacks)
-    for loud in (ProgressCallback, PrinterCallback):
-        trainer.remove_callback(loud)
     try:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:

@@ -209,7 +209,7 @@ def _made_by(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> dic
         "listed": recipe.candidates.count if recipe.prompt.kind == "list" else 0,
         "keep_back": None if recipe.sft is None else recipe.sft.keep_back,
         "rows": recipe.preference.model_dump(
-            mode="json", include={"form", "epochs", "batch", "leave_out", "positives"}
+            mode="json", include={"form", "epochs", "batch", "leave_out", "positives", "row", "overlap", "shift"}
         ),
         "seed": recipe.seed,
     }

@@ -20,9 +20,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from napo.errors import UserError
-from napo.files import cannot_write
+from napo.files import cannot_write, is_write_error
 from napo.objectives._loss import Loss
 from napo.training.batches import Batch, TrainingBatches
 from napo.training.module import PreferenceModule
@@ -56,6 +57,8 @@ class TitleTrainer(Trainer):
             data_collator=_only,
             callbacks=callbacks,
         )
+        for loud in (ProgressCallback, PrinterCallback):
+            self.remove_callback(loud)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         # The plan has already put the steps in their order, epoch after epoch.
@@ -136,11 +139,11 @@ class TitleTrainer(Trainer):
                 (checkpoint / COMPLETE).touch()
                 for old in whole_checkpoints(folder)[:-KEPT]:
                     shutil.rmtree(old)
-        except (OSError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _is_torch_save(error):
+        except Exception as error:
+            if not is_write_error(error):
                 raise
             shutil.rmtree(checkpoint, ignore_errors=True)  # a full disk is not to stay full of half a checkpoint
-            raise cannot_write(checkpoint, _as_os_error(error)) from error
+            raise cannot_write(checkpoint, error) from error
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
@@ -203,15 +206,6 @@ def remove_broken(folder: Path) -> None:
     for path in [*folder.glob("checkpoint-*"), *folder.glob(".best.*")]:
         if path.is_dir() and not (path / COMPLETE).is_file():
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_torch_save(error: RuntimeError) -> bool:
-    """Whether torch.save could not write its zip file: for that it has no kind of error of its own."""
-    return any(sign in str(error) for sign in ("PytorchStreamWriter", "inline_container"))
-
-
-def _as_os_error(error: OSError | RuntimeError) -> OSError:
-    return error if isinstance(error, OSError) else OSError(0, "torch could not write it; is the disk full?")
 
 
 def _only(items: list[Batch]) -> Batch:

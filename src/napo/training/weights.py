@@ -5,7 +5,6 @@ Takes   PreferenceModule, a folder
 Gives   safetensors only; nothing is pickled
 """
 
-import errno
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,14 @@ _PREFIX = "policy.model."
 
 
 def save_weights(module: PreferenceModule, folder: Path, state_dict: dict[str, Tensor] | None = None) -> None:
-    """state_dict: the module's, where it was gathered from shards. A full disk is an OSError."""
+    """state_dict: the module's, where it was gathered from shards."""
     folder.mkdir(parents=True, exist_ok=True)
     own = None
     if state_dict is not None:
         own = {name.removeprefix(_PREFIX): value for name, value in state_dict.items() if name.startswith(_PREFIX)}
     save_model(module.policy.model, folder, own)
     state = {name: value.contiguous() for name, value in module.state_dict().items() if not name.startswith("policy.")}
-    try:
-        save_file(state, folder / STATE)
-    except SafetensorError as error:
-        raise OSError(errno.EIO, str(error)) from error
+    save_file(state, folder / STATE)
 
 
 def load_weights(module: PreferenceModule, folder: Path) -> None:

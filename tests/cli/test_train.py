@@ -32,6 +32,9 @@ def trained(monkeypatch):
     module = ModuleType("napo.training.run")
     module.train_recipe = train_recipe
     monkeypatch.setitem(sys.modules, "napo.training.run", module)
+    reports = ModuleType("napo.training.report")
+    reports.write_run = lambda run, command: (SimpleNamespace(tables={}), f"report of {command}")
+    monkeypatch.setitem(sys.modules, "napo.training.report", reports)
     return calls
 
 
@@ -53,7 +56,8 @@ def test_training_gets_the_recipe_with_its_overrides_and_a_folder(trained, recip
     assert (trained.recipe.sft.epochs, trained.recipe.seed) == (2.0, 3)
     assert (trained.out, trained.resume) == (Path("runs/napo"), False)
     shown = capsys.readouterr()
-    assert shown.out == "SFT [went] well\nThe model is in runs/napo\n"
+    command = "napo train napo.yaml sft.epochs=2 seed=3 --out runs/napo"
+    assert shown.out == f"SFT [went] well\nThe report is report of {command}\nThe model is in runs/napo\n"
     assert shown.err == "reading the log\n"
 
 

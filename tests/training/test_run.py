@@ -212,3 +212,16 @@ def test_what_would_stop_the_second_stage_is_said_before_the_first(tmp_path):
     with pytest.raises(UserError, match="items left to reject"):
         train_recipe(recipe, tmp_path / "runs" / "a", progress=Quiet())
     assert not (tmp_path / "runs" / "stages").exists()
+
+
+def test_a_model_is_ranked_at_the_temperature_it_was_trained_at(tmp_path):
+    adaptive = {"name": "adaptive", "start": 3.0, "low": 0.5}
+    recipe = tiny_recipe(tmp_path / "data", chain=True, sft={"temperature": adaptive, "epochs": 6.0})
+    run = train_recipe(recipe, tmp_path / "runs" / "sft", progress=Quiet())
+    temperature = run.language.usage.temperature
+    assert temperature not in (1.0, 3.0)
+    assert run.language.policy.temperature == temperature
+    back = open_folder(run.folder / "model")
+    assert back.usage.temperature == back.policy.temperature == temperature
+    hidden = torch.ones(1, 16)
+    torch.testing.assert_close(back.policy.head(hidden, None) * temperature, back.model.lm_head(hidden))

@@ -3,6 +3,7 @@
 Path    a recipe and overrides -> [cli.train] -> training.run
 """
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -29,11 +30,18 @@ def train(
     from napo.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides or (), methods=True)
-    from napo.training.run import train_recipe  # after the recipe: mistakes come before a wait of seconds
+    # after the recipe: mistakes come before a wait of seconds
+    from napo.training.report import write_run
+    from napo.training.run import train_recipe
 
     folder = out or Path("runs") / recipe.stem
     with Bars() as bars:
         run = train_recipe(checked, folder, resume=resume, progress=bars)
     for outcome in run.outcomes.values():
         stdout().print(outcome.verdict, markup=False, highlight=False)
+    command = shlex.join(["napo", "train", str(recipe), *(overrides or ()), "--out", str(folder)])
+    comparison, report = write_run(run, command=command)
+    for table in comparison.tables.values():
+        stdout().print(table.rich())
+    stdout().print(f"The report is {report}", markup=False, highlight=False, soft_wrap=True)
     stdout().print(f"The model is in {folder}", markup=False, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Usage:
     template: Template
     max_history: int
     max_tokens: int
+    temperature: float = 1.0  # of the softmax that it was trained with; another one ranks titles otherwise
 
 
 class LanguageModel:
@@ -53,6 +54,7 @@ class LanguageModel:
     ) -> None:
         self.model, self.tokenizer, self.catalog, self.usage = model, tokenizer, catalog, usage
         self.policy = LanguagePolicy(model)
+        self.policy.temperature = usage.temperature
 
     @cached_property
     def tree(self) -> PrefixTree:
@@ -61,6 +63,11 @@ class LanguageModel:
     @cached_property
     def frame(self) -> Frame:
         return self.usage.template.frame(self.tokenizer)
+
+    def set_temperature(self, temperature: float) -> None:
+        """From now on, and when it is saved, its logits are divided by this."""
+        self.usage = replace(self.usage, temperature=temperature)
+        self.policy.temperature = temperature
 
     @property
     def parameters(self) -> int:
@@ -156,7 +163,7 @@ def open_folder(folder: Path, catalog: Catalog | None = None) -> LanguageModel:
     return LanguageModel(model, tokenizer, catalog or Catalog.load(folder / CATALOG), usage)
 
 
-_USAGE = ("name", "normalize", "max_history", "max_tokens")
+_USAGE = ("name", "normalize", "max_history", "max_tokens", "temperature")
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class LanguagePolicy(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
+        self.temperature = 1.0  # what all logits are divided by: the one that the model was trained at
 
     @property
     def _causal(self) -> PreTrainedModel:
@@ -60,7 +61,7 @@ class LanguagePolicy(nn.Module):
             logits = logits * factor
         if cap := getattr(config, "final_logit_softcapping", None):
             logits = torch.tanh(logits / cap) * cap
-        return logits
+        return logits if self.temperature == 1.0 else logits / self.temperature
 
     def takes_mask(self) -> bool:
         """Whether the model heeds a 4-D mask: tried on three tokens, the last of which must not see the second."""

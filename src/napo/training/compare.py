@@ -72,6 +72,20 @@ def compare_recipes(
             checks = checks or checks_of(run.prepared)
             _judge(run, names[path], results, first=number == 0)
             runs.append(_in_short(run, names[path]))
+    return _compared(results, runs, checks, base)
+
+
+def judged_alone(run: Run) -> Comparison:
+    """One finished run among the baselines, with popularity as the row to compare with."""
+    name = display_name(run.recipe)
+    results: dict[str, dict[str, list[Result]]] = {}
+    _judge(run, name, results, first=True)
+    return _compared(results, [_in_short(run, name)], checks_of(run.prepared), "popularity")
+
+
+def _compared(
+    results: dict[str, dict[str, list[Result]]], runs: list[Trained], checks: list[Check], base: str
+) -> Comparison:
     tables = {}
     for protocol, rows in results.items():
         asked = [] if protocol == "full" else checks  # the checks are of candidate lists

@@ -15,11 +15,18 @@ from napo.evaluation.report import Judged, ReportData, ReportTable, read_stages,
 from napo.evaluation.results import FullResult, Result
 from napo.evaluation.table import ResultTable
 from napo.files import write_aside
-from napo.training.compare import Comparison, Trained
-from napo.training.run import RUN
+from napo.training.compare import Comparison, Trained, judged_alone
+from napo.training.run import RUN, Run
 
 REPORT = "report.html"
 DRAWN_WITHOUT_DECILES = ("chance", "blind slot rule")
+
+
+def write_run(run: Run, *, command: str) -> tuple[Comparison, Path]:
+    """Judge a finished run among the baselines, and put the report into its folder."""
+    comparison = judged_alone(run)
+    title = f"{comparison.runs[0].name} on {run.recipe.data.source or run.recipe.data.interactions}"
+    return comparison, write_comparison(comparison, run.folder, command=command, title=title)
 
 
 def write_comparison(comparison: Comparison, out: Path, *, command: str, title: str | None = None) -> Path:

@@ -42,7 +42,7 @@ from napo.training.module import PreferenceModule
 from napo.training.processes import alone_in, is_main, main_first, meet
 from napo.training.reference import reference_log_probs, weights_digest
 from napo.training.trainer import TitleTrainer, last_checkpoint, remove_broken
-from napo.training.weights import load_policy_weights
+from napo.training.weights import load_policy_weights, saved_temperature
 
 OUTCOME = "outcome.json"
 
@@ -129,6 +129,8 @@ def run_stage(
                 done.save(folder)
             meet()
     load_policy_weights(inputs.language.model, folder / BEST)
+    if inputs.temperature is not None:
+        inputs.language.set_temperature(saved_temperature(folder / BEST))
     inputs.language.model.eval()
     return done
 
@@ -234,7 +236,14 @@ def _validation(inputs: StageInputs) -> Callable[[], dict[str, float]]:
     ranker = inputs.language.ranker()
 
     def validate() -> dict[str, float]:
-        result = evaluate_candidates(ranker, inputs.cases, inputs.lists)
+        policy = inputs.language.policy
+        before = policy.temperature
+        # a model is ranked at the temperature that it is trained at
+        policy.temperature = before if inputs.temperature is None else float(inputs.temperature.value)
+        try:
+            result = evaluate_candidates(ranker, inputs.cases, inputs.lists)
+        finally:
+            policy.temperature = before
         return {"ndcg": float(result.metrics["NDCG"].mean()), "hr@1": float(result.metrics["HR@1"].mean())}
 
     return validate

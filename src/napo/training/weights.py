@@ -42,6 +42,11 @@ def load_weights(module: PreferenceModule, folder: Path) -> None:
         raise _unreadable(folder, error) from error
 
 
+def saved_temperature(folder: Path) -> float:
+    """The adaptive temperature that was saved beside the weights."""
+    return float(load_file(folder / STATE)["temperature.value"])
+
+
 def load_policy_weights(model: nn.Module, folder: Path) -> None:
     """Put saved weights into a model of the same shape. Raises UserError where they can't be read or don't fit."""
     adapter, whole = folder / "adapter_model.safetensors", folder / "model.safetensors"

@@ -24,7 +24,16 @@ def called(monkeypatch):
         calls.update(recipes=recipes, out=out, **options)
         return SimpleNamespace(tables={"cand20": TABLE}, to_json=lambda: {"tables": 1})
 
-    for name, function in (("napo.evaluation.runs", evaluate_run), ("napo.training.compare", compare_recipes)):
+    def write_comparison(comparison, out, *, command):
+        calls["command"] = command
+        return out / "report.html"
+
+    stand_ins = {
+        "napo.evaluation.runs": evaluate_run,
+        "napo.training.compare": compare_recipes,
+        "napo.training.report": write_comparison,
+    }
+    for name, function in stand_ins.items():
         module = ModuleType(name)
         setattr(module, function.__name__, function)
         monkeypatch.setitem(sys.modules, name, module)
@@ -63,6 +72,7 @@ def test_compare_gives_the_same_overrides_to_all_recipes(called, tmp_path, monke
         "b=c.yaml": 1.0,
     }
     assert (called["seeds"], called["out"]) == (3, Path("runs/compare"))
+    assert called["command"] == "napo compare a.yaml b=c.yaml sft.epochs=1 --seeds 3 --out runs/compare"
 
 
 def test_compare_without_a_recipe_is_a_users_mistake(called, capsys):

@@ -23,7 +23,7 @@ def exit_code(*words: str) -> int:
 def break_demo(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """`napo demo` raises the error."""
 
-    def run_demo(*, full: bool) -> None:
+    def run_demo(**_: object) -> None:
         raise error
 
     demo = ModuleType("napo.demo")

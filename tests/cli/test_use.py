@@ -67,7 +67,7 @@ def test_a_user_or_a_history_not_both_and_not_neither(asked, words, capsys):
 def test_the_demo_is_quick_unless_told_otherwise(monkeypatch):
     asked = []
     module = ModuleType("napo.demo")
-    module.run_demo = lambda *, full: asked.append(full)
+    module.run_demo = lambda *, full, seeds, **_: asked.append((full, seeds))
     monkeypatch.setitem(sys.modules, "napo.demo", module)
-    assert (run("demo"), run("demo", "--full")) == (0, 0)
-    assert asked == [False, True]
+    assert (run("demo"), run("demo", "--full", "--seeds", "3")) == (0, 0)
+    assert asked == [(False, 1), (True, 3)]

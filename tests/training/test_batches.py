@@ -219,7 +219,8 @@ def test_auxiliary_vectors_are_those_of_what_came_before_and_scores_their_dot_pr
         return np.array([[len(history), history.sum() % 7] for history in histories], dtype=np.float32)
 
     items = np.arange(2 * ITEMS, dtype=np.float32).reshape(ITEMS, 2)
-    made = settings(auxiliary=AuxiliaryVectors(SPLIT.sequences, encode, items))
+    trains = tuple(SPLIT.train(user) for user in range(3))
+    made = settings(auxiliary=AuxiliaryVectors(trains, encode, items))
     all_batches = batches(made, rows=3)
     batch = all_batches[0]
     for example, (user, chosen) in enumerate(zip(batch["user"].tolist(), batch["chosen"].tolist(), strict=True)):
@@ -229,7 +230,7 @@ def test_auxiliary_vectors_are_those_of_what_came_before_and_scores_their_dot_pr
         scores = torch.from_numpy(items)[batch["rejected"][example]] @ expected
         torch.testing.assert_close(batch["auxiliary"][example], scores)
     _ = all_batches[0], all_batches[1]
-    assert sorted(asked) == [3, 6, 9]  # each user's once
+    assert sorted(asked) == [3, 6, 9]  # each user's once, all together: no batch rounds them otherwise than another
 
 
 def test_the_reference_of_an_item_goes_with_it():

@@ -31,15 +31,19 @@ class AuxiliaryVectors:
     def __init__(
         self, sequences: tuple[IntArray, ...], encode: Callable[[list[IntArray]], FloatArray], items: FloatArray
     ) -> None:
-        """encode: histories -> (n, d); items: (items, d). A score is the dot product of the two."""
+        """sequences: each user's training items. encode: histories -> (n, d); items: (items, d).
+
+        A score is the dot product of the two.
+        """
         self.sequences, self.encode, self.items = sequences, encode, items
         self._users: dict[int, FloatArray] = {}
 
     def histories(self, user: int, positions: IntArray) -> FloatArray:
         """(s, d): vectors of what the user liked before each position."""
-        if user not in self._users or len(self._users[user]) <= positions.max():
+        if user not in self._users:
+            # all of a user's at once: in other company they would round otherwise, and the nearest peers be others
             sequence = self.sequences[user]
-            self._users[user] = self.encode([sequence[:stop] for stop in range(int(positions.max()) + 1)])
+            self._users[user] = self.encode([sequence[:stop] for stop in range(len(sequence))])
         return self._users[user][positions]
 
 

@@ -173,7 +173,9 @@ def _vectors(prepared: Prepared, model: SASRec) -> AuxiliaryVectors:
         vectors: FloatArray = model.sequence_vectors(histories).cpu().numpy()
         return vectors
 
-    return AuxiliaryVectors(prepared.split.sequences, encode, model.item_vectors.detach().cpu().numpy())
+    split = prepared.split
+    trains = tuple(split.train(user) for user in range(len(split.sequences)))
+    return AuxiliaryVectors(trains, encode, model.item_vectors.detach().cpu().numpy())
 
 
 def _temperature(recipe: Recipe) -> AdaptiveTemperature | None:

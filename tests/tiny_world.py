@@ -57,10 +57,10 @@ def tiny_keys(folder: Path, *, chain: bool = False) -> dict[str, Any]:
 
 
 def tiny_recipe(folder: Path, *, chain: bool = False, **sections: Any) -> Recipe:
-    """tiny_keys with other sections, or other keys in them."""
+    """tiny_keys with other keys in their sections; a section with another `name` is taken as it is."""
     keys = tiny_keys(folder, chain=chain)
     for name, section in sections.items():
-        merges = isinstance(section, dict) and isinstance(keys.get(name), dict)
+        merges = isinstance(section, dict) and isinstance(keys.get(name), dict) and "name" not in section
         keys[name] = {**keys[name], **section} if merges else section
     return check_methods(Recipe.model_validate(keys))
 

@@ -168,6 +168,40 @@ def test_a_poisoned_model_is_a_users_mistake(tmp_path):
     assert not (tmp_path / "stage" / "outcome.json").exists()
 
 
+class PowerCutError(Exception):
+    pass
+
+
+def test_an_adapters_stage_is_gone_on_with_where_it_was_broken_off(tmp_path):
+    base = World.of(tmp_path / "data").language
+    (tmp_path / "base").mkdir()
+    base.save(tmp_path / "base")
+    lora = {"name": str(tmp_path / "base"), "lora": {"r": 2, "dropout": 0.1}, "precision": "float32"}
+
+    def world() -> World:
+        keys = {"preference": {"save_every": 3, "dropout": True}, "objective": {"name": "napo"}}
+        return World.of(tmp_path / "data", model=lora, **keys)
+
+    def cut(name: str, step: int) -> None:
+        if step == 7:
+            raise PowerCutError
+
+    unbroken, broken = world(), world()
+    expected = ran(unbroken, tmp_path / "unbroken")
+    with pytest.raises(PowerCutError):
+        ran(world(), tmp_path / "broken", Quiet(at_step=cut))
+    quiet = Quiet()
+    found = ran(broken, tmp_path / "broken", quiet)
+    assert quiet.steps[0] == ("here", 7)
+    assert (found.best, found.last) == (expected.best, expected.last)
+    assert same(weights_of(broken), weights_of(unbroken))
+    adapters = [
+        load_file(tmp_path / name / "checkpoint-8" / "adapter_model.safetensors") for name in ("broken", "unbroken")
+    ]
+    assert adapters[0].keys() == adapters[1].keys()
+    assert same(*adapters)
+
+
 def test_bfloat16_autocast_starts_at_the_reference_too(tmp_path):
     world = world_of(tmp_path)
     inputs = world.preference()

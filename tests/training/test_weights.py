@@ -7,7 +7,7 @@ from napo.models.language import create
 from napo.objectives import napo
 from napo.recipe_keys import LoraSection, ModelSection, PromptSection
 from napo.training.module import PreferenceModule
-from napo.training.weights import STATE, load_policy_weights, load_weights, save_weights
+from napo.training.weights import STATE, load_policy_weights, load_weights, save_weights, saved_temperature
 from tests.recommenders import FILMS, small_recommender
 from tests.scoring.toys import SHAPES
 
@@ -109,6 +109,14 @@ def test_weights_of_another_model_are_refused(tmp_path):
         load_policy_weights(SHAPES["llama"](vocabulary=44), tmp_path)
     with pytest.raises(UserError, match="can't be read"):
         load_policy_weights(SHAPES["gpt2"](), tmp_path)
+
+
+def test_the_temperature_is_read_from_beside_the_weights_or_its_loss_is_said(tmp_path):
+    save_file({"temperature.value": torch.tensor(2.5)}, tmp_path / STATE)
+    assert saved_temperature(tmp_path) == 2.5
+    save_file({}, tmp_path / STATE)
+    with pytest.raises(UserError, match="can't be read"):
+        saved_temperature(tmp_path)
 
 
 def test_a_lost_state_of_the_objective_is_refused(tmp_path):

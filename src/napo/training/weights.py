@@ -44,7 +44,10 @@ def load_weights(module: PreferenceModule, folder: Path) -> None:
 
 def saved_temperature(folder: Path) -> float:
     """The adaptive temperature that was saved beside the weights."""
-    return float(load_file(folder / STATE)["temperature.value"])
+    try:
+        return float(load_file(folder / STATE)["temperature.value"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise _unreadable(folder, error) from error
 
 
 def load_policy_weights(model: nn.Module, folder: Path) -> None:

@@ -22,6 +22,9 @@ from napo.recipe import Recipe, check_methods
 from napo.training.stage import StageInputs
 from napo.training.stages import preference_inputs, supervised_inputs
 
+# sections of a recipe that is trained for half an epoch a stage and judged both ways
+SHORT = {"sft": {"epochs": 0.5}, "preference": {"epochs": 0.5}, "evaluation": {"protocols": ["cand20", "full"]}}
+
 
 def write_log(folder: Path, *, chain: bool = False) -> None:
     """30 users of 8 events each over 40 items: 180 events to train on, 30 to validate on, 30 to test on.

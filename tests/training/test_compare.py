@@ -4,9 +4,7 @@ import pytest
 
 from napo.errors import UserError
 from napo.training.compare import compare_recipes
-from tests.tiny_world import Quiet, tiny_recipe
-
-SHORT = {"sft": {"epochs": 0.5}, "preference": {"epochs": 0.5}, "evaluation": {"protocols": ["cand20", "full"]}}
+from tests.tiny_world import SHORT, Quiet, tiny_recipe
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,7 @@ import pytest
 from napo.training.compare import compare_recipes
 from napo.training.report import write_comparison, write_run
 from napo.training.run import train_recipe
-from tests.tiny_world import Quiet, tiny_recipe
-
-SHORT = {"sft": {"epochs": 0.5}, "preference": {"epochs": 0.5}, "evaluation": {"protocols": ["cand20", "full"]}}
+from tests.tiny_world import SHORT, Quiet, tiny_recipe
 
 
 @pytest.fixture(scope="module")

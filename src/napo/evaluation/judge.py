@@ -5,11 +5,14 @@ Takes   Prepared; any Scorer; the protocol's name
 Gives   CandidateResult or FullResult; the baselines' results; the leak checks of the lists
 """
 
+from collections.abc import Mapping, Sequence
+
 from napo.data.prepare import Prepared
 from napo.evaluation.baselines import Chance, Popularity
 from napo.evaluation.leaks import BlindRule, Check, LeakInputs, leak_checks
 from napo.evaluation.protocols import Scorer, evaluate_candidates, evaluate_full
 from napo.evaluation.results import Progress, PromptKind, Result
+from napo.evaluation.table import ResultTable, make_table
 
 LIST_LENGTH = 10
 
@@ -48,6 +51,13 @@ def baseline_results(
     if protocol != "full":
         scorers["blind slot rule"] = BlindRule.learn(prepared.all_valid, prepared.all_valid_lists)
     return {name: judge(scorer, prepared, protocol, ks=ks, full_cases=full_cases) for name, scorer in scorers.items()}
+
+
+def table_of(
+    protocol: str, rows: Mapping[str, Result | Sequence[Result]], checks: Sequence[Check], base: str | None
+) -> ResultTable:
+    """The protocol's table. checks: of the candidate lists, which `full` has none of."""
+    return make_table(rows, base=base, checks=() if protocol == "full" else checks)
 
 
 def checks_of(prepared: Prepared) -> list[Check]:

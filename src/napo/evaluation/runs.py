@@ -11,8 +11,8 @@ from typing import Literal
 
 from napo.data.prepare import Prepared, prepare
 from napo.errors import UserError
-from napo.evaluation.judge import baseline_results, checks_of, judge
-from napo.evaluation.table import ResultTable, make_table
+from napo.evaluation.judge import baseline_results, checks_of, judge, table_of
+from napo.evaluation.table import ResultTable
 from napo.models.language import LanguageModel, open_folder
 from napo.recipe import Recipe, load_recipe
 
@@ -43,8 +43,7 @@ def evaluate_run(
         cases, ks = recipe.evaluation.full_cases, recipe.evaluation.ks
         rows = baseline_results(prepared, name, cases, ks)
         rows[display_name(recipe)] = judge(ranker, prepared, name, prompt=recipe.prompt.kind, ks=ks, full_cases=cases)
-        asked = [] if name == "full" else checks  # the checks are of candidate lists
-        tables.append(make_table(rows, base="popularity", checks=asked))
+        tables.append(table_of(name, rows, checks, base="popularity"))
     return tables
 
 

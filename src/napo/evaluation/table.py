@@ -111,21 +111,23 @@ class ResultTable:
         return lines
 
     @property
+    def verdicts(self) -> list[str]:
+        """What may be said of each row below the base row; what stands above it is there to be beaten."""
+        return [f"{row.name} better than {self.base}: {row.against.verdict}" for row in self._below_base if row.against]
+
+    @property
     def footer(self) -> list[str]:
         """Lines below the table: the aims, what could be told apart, the checks, the notes."""
         aims = "; ".join(f"{name} {_number(value)}" for name, value in self.aims.items())
-        # what stands above the base row is there to be beaten; nobody claims that it wins
-        judged = [(row.name, row.against) for row in self._below_base if row.against]
-        reach = [against.difference.detectable for _, against in judged]
+        reach = [row.against.difference.detectable for row in self._below_base if row.against]
         ends = " to ".join(dict.fromkeys(f"{end:.3f}" for end in (min(reach), max(reach)))) if reach else ""
         smallest = [f"smallest true difference these cases would find, at 80 % power: {ends}"] if reach else []
         by_user = ", ".join(f"{row.name} {row.by_user.value:.3f}" for row in self.rows)
-        verdicts = [f"{name} better than {self.base}: {against.verdict}" for name, against in judged]
         return [
             f"to read beside: {aims}",
             f"{self.metric} averaged by user: {by_user}",
             *smallest,
-            *verdicts,
+            *self.verdicts,
             *(check.line for check in self.checks),
             *self.notes,
         ]

@@ -13,6 +13,7 @@ jumps over them. Items left out close the nodes that hold nothing else.
 Equal titles share a leaf: a tie, all of their ids are listed, in ascending order; so are other equal log-probs.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,7 +74,7 @@ def all_log_probs(model: TitleModel, histories: Sequence[IntArray]) -> FloatArra
     return np.asarray(np.add.reduceat(gained[:, reached], tree.title_start[:-1], axis=1))
 
 
-class _Search:
+class _Search(ABC):
     """One case's search: beginnings that are open, each a node with its log-prob."""
 
     def __init__(self, model: TitleModel, excluded: IntArray) -> None:
@@ -86,13 +87,13 @@ class _Search:
         self.asked_scores: FloatArray = np.empty(0)
 
     @property
+    @abstractmethod
     def bound(self) -> float:
         """What scores below it can't matter any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, items: IntArray, scores: FloatArray) -> None:
         """Take note of finished titles that reach the bound: items (f,), none excluded, and their log-probs."""
-        raise NotImplementedError
 
     def ask(self, width: int) -> IntArray:
         """The best open nodes, at most `width`, to be expanded now; the others wait, or are dropped for good."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from napo.errors import UserError
-from napo.evaluation.judge import baseline_results, checks_of, judge
+from napo.evaluation.judge import baseline_results, checks_of, judge, table_of
 from napo.evaluation.leaks import Check
 from napo.evaluation.results import Result
 from napo.evaluation.runs import display_name
-from napo.evaluation.table import ResultTable, make_table
+from napo.evaluation.table import ResultTable
 from napo.models.sasrec_scorer import SASRecScorer
 from napo.recipe import Recipe, differences
 from napo.training.run import Progress, Run, train_recipe
@@ -86,10 +86,10 @@ def judged_alone(run: Run) -> Comparison:
 def _compared(
     results: dict[str, dict[str, list[Result]]], runs: list[Trained], checks: list[Check], base: str
 ) -> Comparison:
-    tables = {}
-    for protocol, rows in results.items():
-        asked = [] if protocol == "full" else checks  # the checks are of candidate lists
-        tables[protocol] = make_table(rows, base=base if base in rows else None, checks=asked)
+    tables = {
+        protocol: table_of(protocol, rows, checks, base=base if base in rows else None)
+        for protocol, rows in results.items()
+    }
     return Comparison(tables, results, runs)
 
 

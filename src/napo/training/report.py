@@ -18,7 +18,6 @@ from napo.files import write_aside
 from napo.training.compare import Comparison, Trained, judged_alone
 from napo.training.run import RUN, Run
 
-REPORT = "report.html"
 DRAWN_WITHOUT_DECILES = ("chance", "blind slot rule")
 
 
@@ -33,7 +32,7 @@ def write_comparison(comparison: Comparison, out: Path, *, command: str, title: 
     """report.html with its pictures, the tables as Markdown, and everything as JSON."""
     first = comparison.runs[0]
     said = json.loads((first.folder / RUN).read_text(encoding="utf-8"))
-    verdicts = [line for table in comparison.tables.values() for line in _verdict_lines(table)]
+    verdicts = [f"{line} ({table.metric})" for table in comparison.tables.values() for line in table.verdicts]
     data = ReportData(
         title=title or f"Comparison on {first.recipe.data.source or first.recipe.data.interactions}",
         command=command,
@@ -50,10 +49,6 @@ def write_comparison(comparison: Comparison, out: Path, *, command: str, title: 
     with write_aside(out / "comparison.json") as aside:
         aside.write_text(json.dumps(comparison.to_json(), indent=1, default=str), encoding="utf-8")
     return path
-
-
-def _verdict_lines(table: ResultTable) -> list[str]:
-    return [f"{line} ({table.metric})" for line in table.footer if " better than " in line]
 
 
 def _stage_verdicts(runs: Sequence[Trained]) -> list[str]:

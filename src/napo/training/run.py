@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from napo.data.histories import Histories
 from napo.data.prepare import Prepared, key_of, prepare
 from napo.errors import UserError
+from napo.evaluation.runs import MODEL, RECIPE
 from napo.files import folder_aside, write_aside
 from napo.models.language import KNOWN, LanguageModel, create, recipe_dropout, tokenizer_digest
 from napo.models.sasrec import SASRec
@@ -33,7 +34,7 @@ from napo.training.stages import check_rows, overlap, preference_inputs, supervi
 
 log = logging.getLogger(__name__)
 
-RECIPE, RUN, MODEL = "recipe.yaml", "run.json", "model"
+RUN = "run.json"
 
 
 class Progress(Protocol):

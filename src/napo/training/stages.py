@@ -97,8 +97,7 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     listed = recipe.candidates.count if recipe.prompt.kind == "list" else 0
     drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed)
     vectors = _vectors(prepared, auxiliary()) if objective.needs_auxiliary else None
-    first, end = kept_back(prepared.split, recipe.sft.keep_back if recipe.sft is not None else 0.0)
-    begin = first if recipe.preference.positives == "kept_back" else first * 0
+    begin, _, end = _positives(recipe, prepared)
     batches = _batches(recipe, prepared, language, recipe.preference, (begin, end), drawing, vectors, "preference")
     return StageInputs(
         name=display_name(recipe),
@@ -117,11 +116,16 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
 
 def overlap(recipe: Recipe, prepared: Prepared) -> tuple[int, int]:
     """(how many preference positives were SFT targets, how many there are)."""
-    assert recipe.preference is not None
-    first, end = kept_back(prepared.split, recipe.sft.keep_back if recipe.sft is not None else 0.0)
-    begin = first if recipe.preference.positives == "kept_back" else first * 0
+    begin, first, end = _positives(recipe, prepared)
     shared = 0 if recipe.sft is None else int((first - begin).sum())
     return shared, int((end - begin).sum())
+
+
+def _positives(recipe: Recipe, prepared: Prepared) -> tuple[IntArray, IntArray, IntArray]:
+    """(users,) thrice: where the preference stage's events begin, where SFT's end, where its own end."""
+    assert recipe.preference is not None
+    first, end = kept_back(prepared.split, recipe.sft.keep_back if recipe.sft is not None else 0.0)
+    return (first if recipe.preference.positives == "kept_back" else first * 0), first, end
 
 
 def _batches(
@@ -138,7 +142,7 @@ def _batches(
     layout = Layout(prepared.split, language.tree, language.frame, limits)
     seed = seed_for(recipe.seed, name)
     per_row = stage.row if stage.form == "trajectory" else 1
-    if stage.shift and stage.form == "trajectory":
+    if stage.shift:  # rows of one event, of a prompt, have nowhere else to be cut
         plan = Plan(lambda e: layout.shifted_spans(*events, per_row, e, seed), stage.batch, stage.epochs, seed)
     else:
         plan = Plan(layout.spans(*events, per_row), stage.batch, stage.epochs, seed)

@@ -26,6 +26,7 @@ from typing import Any
 Case = Mapping[str, Any]
 Outcome = dict[str, list[float]]  # what is compared between arms, and how many units a step has done
 Step = Callable[[], Callable[[], Outcome]]
+ENOUGH = 30.0  # seconds of rounds
 
 
 class ArmFailed(Exception):
@@ -56,7 +57,10 @@ class Measured:
 
 
 def measure(module: str, arms: Sequence[str], case: Case, *, steps: int, threads: int | None) -> dict[str, Measured]:
-    """Two rounds of warm-up, the first of which is also asked what came out; then `steps` rounds, all arms in turn."""
+    """Two rounds of warm-up, the first of which is also asked what came out; then `steps` rounds, all arms in turn.
+
+    Short steps vary most: there are more rounds, at most ten times as many, until they have taken ENOUGH seconds.
+    """
     if case.get("model") == "smollm2":
         _bring_smollm2()
     running: dict[str, _Child] = {}
@@ -67,17 +71,26 @@ def measure(module: str, arms: Sequence[str], case: Case, *, steps: int, threads
         for name, child in running.items():
             loaded = child.ask("load")
             found[name] = Measured(child.ask("look")["outcome"], loaded["peak_gb"])
-        for kept in range(-1, steps):
+        kept, spent = -1, 0.0
+        while kept < steps or (spent < ENOUGH and kept < 10 * steps):
             for name, child in running.items():
                 said = child.ask("step")
+                spent += said["seconds"]
                 if kept >= 0:
                     found[name].seconds.append(said["seconds"])
                     found[name].cpu.append(said["cpu"])
                     found[name].peak_gb = said["peak_gb"]
+            kept += 1
         return found
     finally:
         for child in running.values():
             child.end()
+
+
+def fast_dtype() -> str:
+    """bfloat16 where the processor has instructions for it; in software it is ten times slower than float32."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    return "bfloat16" if {"avx512_bf16", "amx_bf16", "bf16"} & set(flags.split()) else "float32"
 
 
 def ratios(slow: Measured, fast: Measured, what: str = "seconds") -> list[float]:

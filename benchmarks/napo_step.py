@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.arms import ArmFailed, Case, Outcome, Step, difference, measure, ratios
+from benchmarks.arms import ArmFailed, Case, Outcome, Step, difference, fast_dtype, measure, ratios
 from benchmarks.record import Options, Ratio, Record, must_agree, options
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def cases(quick: bool) -> Iterator[dict[str, Any]]:
         yield {**tiny, "form": "prompt", "rows": 32, "events": 12, "history": 10, "K": 3}
     for k in (3,) if quick else (3, 15):
         prompts = {"form": "prompt", "rows": 2 if quick else 4, "events": 36, "history": 35, "K": k}
-        yield {"model": "smollm2", "dtype": "bfloat16", "T": (8, 8), **prompts}
+        yield {"model": "smollm2", "dtype": fast_dtype(), "T": (8, 8), **prompts}
 
 
 def arm(name: str, case: Case) -> Step:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.arms import ArmFailed, Case, Outcome, Step, difference, measure, ratios
+from benchmarks.arms import ArmFailed, Case, Outcome, Step, difference, fast_dtype, measure, ratios
 from benchmarks.record import Options, Ratio, Record, must_agree, options
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def cases(quick: bool) -> Iterator[dict[str, Any]]:
     if not quick:
         yield {**tiny, "T": (6, 10)}
         yield {**tiny, "T": (2, 4), "positions": 100}
-        yield {"model": "smollm2", "dtype": "bfloat16", "rows": 2, "positions": 30, "mark": False, "T": (6, 10)}
+        yield {"model": "smollm2", "dtype": fast_dtype(), "rows": 2, "positions": 30, "mark": False, "T": (6, 10)}
 
 
 def arm(name: str, case: Case) -> Step:

@@ -78,6 +78,18 @@ def test_napo_does_not_overflow(dtype):
     assert napo_loss(torch.tensor([[-900.0, -100, -120]]), gamma=0.0).item() == pytest.approx(800)
 
 
+def test_shared_titles_hundreds_of_nats_away_count_as_they_should():
+    # example 0 takes over both titles of example 1; 1 takes example 0's first
+    policy = torch.tensor([[-3.0, -400, -401], [-5.0, -2, -600]], requires_grad=True)
+    shared = torch.tensor([[False, False, True, True], [True, False, False, False]])
+    losses = napo_loss(policy, shared, gamma=0.0)
+    # exp(-2 + 3) swamps the rest; then exp(-2 + 5)
+    close(losses, [1.313262, 3.048587])  # log(1 + e), log(1 + e^3)
+    losses.sum().backward()
+    assert policy.grad.isfinite().all()
+    close(policy.grad[:, 0], [-0.731059, -0.952574])  # - sigmoid(1), - sigmoid(3)
+
+
 @pytest.mark.parametrize("gradient", ["full", "own", "none"])
 def test_an_example_without_peers_has_the_loss_without_sharing_and_no_nan(gradient):
     policy = POLICY.clone().requires_grad_()

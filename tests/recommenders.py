@@ -1,6 +1,7 @@
 """A small recommender for tests: 40 films, three users, an untrained model of one layer."""
 
 import numpy as np
+import polars as pl
 
 from napo.data.catalog import Catalog
 from napo.data.histories import Histories
@@ -12,7 +13,11 @@ from napo.serving.recommender import Recommender
 FIRST = ("Alien", "Aliens", "Crash", "Crash", "Me; Myself", "i30")
 TITLES = (*FIRST, *(f"Title number {number}" for number in range(6, 40)))
 KEYS = tuple(f"i{number:02d}" for number in range(40))
-FILMS = Catalog(KEYS, TITLES)
+# Alien and Aliens, the two called "Crash", the next two, and of the others every third
+GENRES = ["Horror|Sci-Fi", "Action|Sci-Fi", "Drama", "Crime|Drama", None, "Comedy"]
+GENRES += [("Comedy", "Drama|War", "Film Noir")[number % 3] for number in range(6, 40)]
+YEARS = ["1979", "1986", "1996", "2004", None, "unknown", *(str(1900 + number) for number in range(6, 40))]
+FILMS = Catalog(KEYS, TITLES, pl.DataFrame({"genre": GENRES, "Year": YEARS}))
 POPULARITY = np.arange(40)[::-1].copy()  # item 0 the most popular, but
 POPULARITY[3] = POPULARITY[2]  # the two films called "Crash" alike
 

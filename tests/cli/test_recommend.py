@@ -68,9 +68,24 @@ def test_500_titles_are_cut_at_the_old_end_and_it_is_said(napo):
     assert json.loads(out)["notes"] == ["history cut to the newest 20 of 500 items"]
 
 
+def test_only_what_meets_every_condition_is_named_and_its_columns_are_shown(napo):
+    code, out, _ = napo("--history", "Alien", "--where", "genre=Drama", "--where", "year>1990", "--show", "genre")
+    assert code == 0
+    assert "Crime|Drama" in out
+    assert "2004" in out
+    assert "Title number" not in out
+    _, out, _ = napo("--history", "Alien", "--where", "genre in Drama, War", "--json")
+    genres = [item["columns"]["genre"] for item in json.loads(out)["items"]]
+    assert len(genres) == 10
+    assert all("Drama" in genre or "War" in genre for genre in genres)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--history", "Alien", "--where", "gnere=War"], ["no column 'gnere'", "`genre`"]),
+        (["--history", "Alien", "--where", "genre=Wra"], ["no item has genre=Wra", "War"]),
+        (["--history", "Alien", "--show", "colour"], ["no column 'colour'", "genre"]),
         (["--history", "Alien; Titel number 31"], ["'Titel number 31'", "history, item 2", "Title number 31"]),
         (["--history", "Alien; Aliens;", "--history", "nothing"], ["history, item 3"]),
         (["--user", "nobody"], ["'nobody'", "--history"]),

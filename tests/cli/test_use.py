@@ -22,7 +22,7 @@ def asked(monkeypatch):
 
         def recommend(self, history, **options):
             calls.update(history=history, **options)
-            return SimpleNamespace(table=lambda: "a list", to_json=lambda: [1])
+            return SimpleNamespace(table=lambda show: "a list", to_json=lambda: [1])
 
     module = ModuleType("napo.serving.recommender")
     module.Recommender = Recommender
@@ -42,13 +42,16 @@ def test_a_history_is_given_title_by_title_or_in_one_text(asked, capsys):
         == 0
     )
     titles = ["Alien", "Heat (1995)", "Good, Bad (1966)"]
-    assert asked == {"run": "runs/napo", "user": None, "history": titles, "k": 3, "exclude_seen": True}
+    expected = {"run": "runs/napo", "user": None, "history": titles, "k": 3, "exclude_seen": True, "where": ()}
+    assert asked == expected
     assert capsys.readouterr().out == "a list\n"
 
 
 def test_a_user_needs_no_history(asked):
-    assert run("recommend", "runs/napo", "--user", "u07", "--include-seen") == 0
-    assert asked == {"run": "runs/napo", "user": "u07", "history": None, "k": 10, "exclude_seen": False}
+    words = ["--include-seen", "--where", "genre=War", "--where", "year>=1990"]
+    assert run("recommend", "runs/napo", "--user", "u07", *words) == 0
+    expected = {"user": "u07", "history": None, "k": 10, "exclude_seen": False, "where": ["genre=War", "year>=1990"]}
+    assert asked == {"run": "runs/napo", **expected}
 
 
 def test_an_empty_title_is_an_empty_history(asked, capsys):

@@ -67,17 +67,19 @@ def test_top_and_ranks_equal_brute_force(names, histories, k, width, normalize, 
     histories = [ids(*(entry % len(names) for entry in history)) for history in histories]
     excluded = [ids(*data.draw(st.lists(item, max_size=len(names)))) for _ in histories]
     targets = ids(*(data.draw(item) for _ in histories))
+    allowed = data.draw(st.none() | st.lists(st.booleans(), min_size=len(names), max_size=len(names)).map(np.array))
     policy = HashedPolicy(VOCABULARY, seed=data.draw(st.integers(0, 99)))
     model = model_of(names, policy, normalize, shared=shared, batch_tokens=batch_tokens)
 
-    top, log_probs = exact_top(model, histories, excluded, k, width=width)
+    top, log_probs = exact_top(model, histories, excluded, k, allowed=allowed, width=width)
     ranks = exact_ranks(model, histories, excluded, targets)
     every = all_log_probs(model, histories)
 
     for row, history in enumerate(histories):
         scores = brute_force(model, history)
         np.testing.assert_allclose(every[row], scores, atol=1e-9)
-        best = sorted_items(scores, excluded[row])[:k]
+        filtered = [] if allowed is None else np.flatnonzero(~allowed).tolist()
+        best = sorted_items(scores, [*excluded[row], *filtered])[:k]  # so never fewer than k while k are left
         assert top[row].tolist() == best + [-1] * (k - len(best))
         np.testing.assert_allclose(log_probs[row], [*scores[best], *[-np.inf] * (k - len(best))], atol=1e-9)
         rivals = set(range(len(names))) - set(excluded[row].tolist()) - {targets[row]}
@@ -178,6 +180,17 @@ def test_where_all_is_left_out_nothing_is_asked_of_the_model(normalize):
     assert top.tolist() == [[-1, -1]]
     assert np.isneginf(log_probs).all()
     assert policy.rows_run == 0
+
+
+@BOTH
+def test_a_filter_spares_the_branches_that_it_empties(normalize):
+    model = model_of(ALIENS, policy := HashedPolicy(8), normalize)
+    twins = np.array([False] * 4 + [True] * 2)
+    assert exact_top(model, [ids()], [ids()], 3, allowed=twins)[0].tolist() == [[4, 5, -1]]
+    assert exact_top(model, [ids()], [ids(4)], 3, allowed=twins)[0].tolist() == [[5, -1, -1]]
+    asked = policy.rows_run
+    assert exact_top(model, [ids()], [ids(4, 5)], 3, allowed=twins)[0].tolist() == [[-1, -1, -1]]
+    assert policy.rows_run == asked  # nothing is left: nothing is asked
 
 
 def test_titles_of_a_single_token_take_one_round():

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 import napo
 from napo.errors import UserError
 from napo.models.tiny import make_tokenizer
+from napo.serving.where import read_where
 from tests.recommenders import FILMS, KEYS, TITLES, USERS, small_recommender
 
 
@@ -134,6 +135,36 @@ def test_an_unknown_user_is_offered_a_history(recommender):
 def test_nobody_both_and_no_items_are_mistakes(recommender, asked):
     with pytest.raises(UserError):
         recommender.recommend(**asked)
+
+
+@pytest.mark.parametrize("where", ["genre=Drama", "year<1925", ["genre!=Comedy", "year>=1930"]])
+def test_a_filtered_list_is_the_whole_list_without_the_others(recommender, where):
+    allowed = read_where(where, FILMS).items
+    whole = recommender.recommend(["Alien", "i20"], k=40)
+    some = recommender.recommend(["Alien", "i20"], k=40, where=where)
+    assert ids(some) == [item for item in ids(whole) if allowed[item]]
+    short = recommender.recommend(["Alien", "i20"], k=5, where=where)
+    assert [(one.item, one.log_prob) for one in short] == [(one.item, one.log_prob) for one in some][:5]
+    assert some.notes[0].startswith(f"{allowed.sum()} of the 40 items have ")
+    assert some.notes[-1] == f"only {len(some)} of the {allowed.sum()} items are left"
+
+
+def test_popular_items_are_filtered_too(recommender):
+    found = recommender.recommend([], k=3, where="genre=Drama")
+    assert ids(found) == [2, 3, 7]
+    assert "no history: the most popular items" in found.notes
+
+
+def test_a_user_who_has_seen_all_that_a_filter_leaves_is_told_so(recommender):
+    with pytest.raises(UserError, match="seen all 1 items with genre=Horror: nothing is left"):
+        recommender.recommend(["Alien"], where="genre=Horror")
+    assert ids(recommender.recommend(["Alien"], where="genre=Horror", exclude_seen=False)) == [0]
+
+
+def test_items_come_with_their_columns(recommender):
+    first = recommender.recommend([], k=1)
+    assert first[0].columns == {"genre": "Horror|Sci-Fi", "Year": "1979"}
+    assert first.to_json()["items"][0]["columns"] == {"genre": "Horror|Sci-Fi", "Year": "1979"}
 
 
 def test_many_histories_are_answered_as_one_by_one(recommender):

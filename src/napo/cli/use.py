@@ -24,6 +24,19 @@ def recommend(
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Only items whose column meets it: genre=Comedy, genre!=Horror, 'genre in Drama, War', 'year>=1990'."
+            " Given several times, all must hold.",
+            show_default=False,
+        ),
+    ] = None,
+    show: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Show this column of the items file too.", show_default=False),
+    ] = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Leave nothing out that is known.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
@@ -39,11 +52,13 @@ def recommend(
         )
     from napo.serving.history import typed_titles
     from napo.serving.recommender import Recommender
+    from napo.serving.where import column_named
 
     recommender = Recommender.load(run)
+    columns = [column_named(name, recommender.catalog) for name in show or ()]
     titles = typed_titles(history, recommender.catalog) if history else None
-    found = recommender.recommend(titles, user=user, k=k, exclude_seen=not include_seen)
-    stdout().print_json(data=found.to_json()) if json else stdout().print(found.table())
+    found = recommender.recommend(titles, user=user, k=k, exclude_seen=not include_seen, where=where or ())
+    stdout().print_json(data=found.to_json()) if json else stdout().print(found.table(columns))
 
 
 def demo(

@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -81,6 +82,10 @@ class Catalog:
         close = nearest(title.strip(), self.titles, 3)
         remedy = f"nearest titles: {', '.join(close)}" if close else "no title of the catalog looks like it"
         raise UserError(f"{title!r} is not a title of the catalog", where=where, remedy=remedy)
+
+    def row(self, item: int) -> dict[str, Any]:
+        """The item's values in the other columns, by name."""
+        return self.columns.row(item, named=True) if self.columns.width else {}
 
     def save(self, path: Path) -> None:
         """Write the catalog as Parquet: `key`, `title`, and the other columns as `column.<name>`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from napo.arrays import FloatArray, IntArray
+from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.errors import UserError
 from napo.scoring.batch import NONE, Normalize, Row, batches_by_width, pack
 from napo.scoring.continuations import TitleModel
@@ -80,14 +80,19 @@ class TitleRanker:
         return self.top_with_scores(histories, excluded, k)[0]
 
     def top_with_scores(
-        self, histories: Sequence[IntArray], excluded: Sequence[IntArray], k: int
+        self, histories: Sequence[IntArray], excluded: Sequence[IntArray], k: int, allowed: BoolArray | None = None
     ) -> tuple[IntArray, FloatArray]:
-        """(n, k) items and their scores; -1 and -inf where fewer than k are left. Equal scores by ascending id."""
+        """(n, k) items and their scores; -1 and -inf where fewer than k are left. Equal scores by ascending id.
+
+        allowed: (items,) False where an item is in nobody's list; None: all may be.
+        """
         if self.average == "sum":
             shown = self._shown_alone(histories)
             with judging(self.model.policy):
-                return exact_top(self.model, shown, excluded, k)
+                return exact_top(self.model, shown, excluded, k, allowed=allowed)
         scores = self._left(histories, excluded)
+        if allowed is not None:
+            scores[:, ~allowed] = -np.inf
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # (n, at most k)
         best = np.take_along_axis(scores, order, axis=1)
         missing = ((0, 0), (0, k - best.shape[1]))

@@ -1,20 +1,21 @@
 """The best titles of the whole catalog, and a title's exact rank in it, from a small part of the prefix tree.
 
 Path    histories -> [scoring.search] -> evaluation, serving
-Takes   TitleModel, histories, the items that each case leaves out
+Takes   TitleModel, histories, the items that each case leaves out, perhaps a filter that all cases share
 Gives   the best k items with their log-probs (n, k), ranks from 1 (n,), or the log-probs of all the items
 Oracle  all_log_probs visits every node; tests/scoring/test_search.py holds the searches to it and to plain loops
 
 A title's log-prob only falls with each token. So a beginning that is already below the k-th best finished title (or
 below the target, if its rank is wanted) can hold nothing better, and best-first expansion is exact. Each round expands
 for all the cases at once the best beginnings that are still open. Under `catalog` forced tokens cost nothing: a search
-jumps over them. Items left out close the nodes that hold nothing else.
+jumps over them. Items left out close the nodes that hold nothing else, so a list is never short while items are left.
 
 Equal titles share a leaf: a tie, all of their ids are listed, in ascending order; so are other equal log-probs.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,14 +26,21 @@ from napo.scoring.tree import PrefixTree, slices
 
 
 def exact_top(
-    model: TitleModel, histories: Sequence[IntArray], excluded: Sequence[IntArray], k: int, *, width: int = 64
+    model: TitleModel,
+    histories: Sequence[IntArray],
+    excluded: Sequence[IntArray],
+    k: int,
+    *,
+    allowed: BoolArray | None = None,
+    width: int = 64,
 ) -> tuple[IntArray, FloatArray]:
     """(n, k) the best items not excluded, best first, and their log-probs; -1 and -inf where fewer than k are left.
 
-    width: most beginnings that a case expands in one round. It moves time, never the result: many are few rounds, some
-    of them in vain.
+    allowed: (items,) a filter that all cases share: where it is False an item is left out. width: most
+    beginnings that a case expands in one round. It moves time, never the result: many are few rounds, some in vain.
     """
-    searches = [_Top(model, out, k) for out in excluded]
+    mask = Mask.of(model.tree, allowed)
+    searches = [_Top(model, mask, out, k) for out in excluded]
     _run(model, histories, searches, width)
     items, log_probs = np.full((len(searches), k), -1, dtype=np.int64), np.full((len(searches), k), -np.inf)
     for row, search in enumerate(searches):
@@ -49,7 +57,8 @@ def exact_ranks(
     The target counts even where it is excluded. First its own path is expanded, which gives its log-prob; then only
     beginnings that reach it are.
     """
-    searches = [_Rank(model, out, int(target)) for out, target in zip(excluded, targets, strict=True)]
+    mask = Mask.of(model.tree)
+    searches = [_Rank(model, mask, out, int(target)) for out, target in zip(excluded, targets, strict=True)]
     first = continuations(model, histories, [search.path for search in searches])
     for search, children in zip(searches, first, strict=True):
         search.start(children)
@@ -74,14 +83,34 @@ def all_log_probs(model: TitleModel, histories: Sequence[IntArray]) -> FloatArra
     return np.asarray(np.add.reduceat(gained[:, reached], tree.title_start[:-1], axis=1))
 
 
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A filter over leaves, pushed up the tree once for all cases.
+
+    items: (items,) whether an item may be found. below: (nodes,) how many such items end at the node or below it.
+    """
+
+    items: BoolArray
+    below: IntArray
+
+    @classmethod
+    def of(cls, tree: PrefixTree, allowed: BoolArray | None = None) -> "Mask":
+        if allowed is None:
+            return cls(np.ones(tree.items, dtype=np.bool_), tree.below)
+        assert allowed.shape == (tree.items,), f"allowed: ({tree.items},), not {allowed.shape}"
+        passed = np.concatenate([tree.node[np.repeat(allowed, tree.lengths)], tree.leaf[allowed]])
+        return cls(allowed, np.bincount(passed, minlength=tree.nodes))
+
+
 class _Search(ABC):
     """One case's search: beginnings that are open, each a node with its log-prob."""
 
-    def __init__(self, model: TitleModel, excluded: IntArray) -> None:
-        self.tree = model.tree
+    def __init__(self, model: TitleModel, mask: Mask, excluded: IntArray) -> None:
+        self.tree, self.mask = model.tree, mask
         self.jumps = model.normalize == "catalog"
-        self.excluded = np.unique(excluded).astype(np.int64)
-        self.closed = _closed_nodes(self.tree, self.excluded)
+        excluded = np.unique(excluded).astype(np.int64)
+        self.excluded = excluded[mask.items[excluded]]  # what the filter leaves out needs no second word
+        self.closed = _closed_nodes(self.tree, mask, self.excluded)
         self.open: IntArray = NONE
         self.open_scores: FloatArray = np.empty(0)
         self.asked_scores: FloatArray = np.empty(0)
@@ -112,7 +141,7 @@ class _Search(ABC):
 
     def arrive(self, nodes: IntArray, scores: FloatArray) -> None:
         """Nodes that the search has come to: leaves are finished, others open."""
-        kept = (scores >= self.bound) & ~np.isin(nodes, self.closed)
+        kept = (scores >= self.bound) & (self.mask.below[nodes] > 0) & ~np.isin(nodes, self.closed)
         nodes, scores = nodes[kept], scores[kept]
         if self.jumps:
             nodes = self.tree.onward[nodes]
@@ -122,19 +151,19 @@ class _Search(ABC):
         self.open_scores = np.concatenate([self.open_scores, scores[~leaf]])
 
     def _items_at(self, leaves: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
-        """The items of the leaves that are not excluded, with their leaf's score."""
+        """The items of the leaves that may be found, with their leaf's score."""
         by_leaf, starts = self.tree.by_leaf
         counts = starts[leaves + 1] - starts[leaves]
         items, scores = by_leaf[slices(starts[leaves], counts)], np.repeat(scores, counts)
-        allowed = ~np.isin(items, self.excluded)
+        allowed = self.mask.items[items] & ~np.isin(items, self.excluded)
         return items[allowed], scores[allowed]
 
 
 class _Top(_Search):
     """The best k finished titles so far; the bound is the worst of them, once there are k."""
 
-    def __init__(self, model: TitleModel, excluded: IntArray, k: int) -> None:
-        super().__init__(model, excluded)
+    def __init__(self, model: TitleModel, mask: Mask, excluded: IntArray, k: int) -> None:
+        super().__init__(model, mask, excluded)
         self.k = k
         self.items: IntArray = NONE
         self.scores: FloatArray = np.empty(0)
@@ -153,8 +182,8 @@ class _Top(_Search):
 class _Rank(_Search):
     """How many finished titles reach the target's log-prob, which is the bound."""
 
-    def __init__(self, model: TitleModel, excluded: IntArray, target: int) -> None:
-        super().__init__(model, np.setdiff1d(excluded, [target]))
+    def __init__(self, model: TitleModel, mask: Mask, excluded: IntArray, target: int) -> None:
+        super().__init__(model, mask, np.setdiff1d(excluded, [target]))
         tree = self.tree
         self.target, self.rank = target, 0
         places = slice(tree.title_start[target], tree.title_start[target + 1])
@@ -184,11 +213,11 @@ def _is_leaf(tree: PrefixTree, nodes: IntArray) -> BoolArray:
     return np.asarray(tree.child_start[nodes] == tree.child_start[nodes + 1])
 
 
-def _closed_nodes(tree: PrefixTree, excluded: IntArray) -> IntArray:
-    """The nodes with no item below but excluded ones. excluded: (e,) distinct items."""
+def _closed_nodes(tree: PrefixTree, mask: Mask, excluded: IntArray) -> IntArray:
+    """The nodes with no item below, of those that the mask lets through, but excluded ones. excluded: (e,) distinct."""
     places = slices(tree.title_start[excluded], tree.lengths[excluded])
     nodes, counts = np.unique(np.concatenate([tree.node[places], tree.leaf[excluded]]), return_counts=True)
-    return np.asarray(nodes[counts == tree.below[nodes]])
+    return np.asarray(nodes[counts == mask.below[nodes]])
 
 
 def _run(model: TitleModel, histories: Sequence[IntArray], searches: Sequence[_Search], width: int) -> None:

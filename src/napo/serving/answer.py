@@ -5,8 +5,9 @@ Takes   ranked items
 Gives   Recommendation, Recommendations
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class Recommendation:
     """One item. log_prob: of its title, nats, summed over its tokens; None where popularity ranked it.
 
     tied: another item that may be recommended has the very same score, as films of one title have. Ties stand in the
-    catalog's order, and the list may end between them.
+    catalog's order, and the list may end between them. columns: what else the items file says of it.
     """
 
     item: int
@@ -26,14 +27,19 @@ class Recommendation:
     title: str
     log_prob: float | None
     tied: bool
+    columns: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
 class Recommendations:
-    """The best items, best first; a sequence of them. notes: sentences on how the list came about."""
+    """The best items, best first; a sequence of them. notes: sentences on how the list came about.
+
+    asked: the columns that a filter asked about; the table shows them.
+    """
 
     items: tuple[Recommendation, ...]
     notes: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -47,23 +53,41 @@ class Recommendations:
     def to_json(self) -> dict[str, Any]:
         """The same as plain dicts and lists; ranks count from 1."""
         return {
-            "items": [{"rank": rank, **asdict(item)} for rank, item in enumerate(self.items, start=1)],
+            "items": [
+                {"rank": rank, **asdict(item), "columns": {name: _plain(value) for name, value in item.columns.items()}}
+                for rank, item in enumerate(self.items, start=1)
+            ],
             "notes": list(self.notes),
         }
 
-    def table(self) -> "RenderableType":
-        """For a terminal; `=` marks a tie."""
+    def table(self, show: Sequence[str] = ()) -> "RenderableType":
+        """For a terminal; `=` marks a tie. show: columns of the items file, besides those of the filter."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table("", "title", "key", "log-prob")
-        for column in (0, 3):
-            table.columns[column].justify = "right"
-        for column in (1, 2):
-            table.columns[column].overflow = "fold"  # never "Alien…"
+        others = list(dict.fromkeys([*self.asked, *show]))
+        table = Table()
+        table.add_column("", justify="right")
+        for name in ("title", "key", *others):
+            table.add_column(Text(name), overflow="fold")  # never "Alien…"
+        table.add_column("log-prob", justify="right")
         for rank, item in enumerate(self.items, start=1):
             score = "" if item.log_prob is None else f"{item.log_prob:.3f}"
             # Text, not str: a title like "[Rec]" is no markup
-            table.add_row(f"{rank}{'=' if item.tied else ''}", Text(item.title), Text(item.key), score)
+            cells = [item.title, item.key, *(_shown(item.columns.get(name)) for name in others)]
+            table.add_row(f"{rank}{'=' if item.tied else ''}", *(Text(cell) for cell in cells), score)
         return Group(table, *(Text(f"- {note}") for note in self.notes))
+
+
+def _plain(value: Any) -> Any:
+    """As JSON can say it: a date, or whatever else Parquet files hold, as text; NaN, which JSON lacks, as null."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,7 +1,7 @@
 """`napo.Recommender`: a finished run, asked what comes next.
 
 Path    run folder, histories -> [serving.recommender] -> the command line, HTTP, Python
-Takes   a user of the log, or a history of titles or item keys, oldest first
+Takes   a user of the log, or a history of titles or item keys, oldest first; conditions on what may be recommended
 Gives   Recommendations, exact best first over the whole catalog; log-probabilities of titles, nats
 
     recommender = napo.Recommender.load("runs/napo")
@@ -23,6 +23,7 @@ from napo.files import folder_aside
 from napo.models.language import META, LanguageModel, open_folder
 from napo.serving.answer import Recommendation, Recommendations
 from napo.serving.history import Named, read_items
+from napo.serving.where import Filter, Where, read_where
 
 MODEL = "model"  # where a run's folder keeps it
 TITLES_AT_ONCE = 64  # scored in one row: attention takes the square of a row's length
@@ -76,13 +77,16 @@ class Recommender:
         user: str | None = None,
         k: int = 10,
         exclude_seen: bool = True,
+        where: Where = (),
     ) -> Recommendations:
         """The k best items after a history, or after all that a user of the log liked; fewer where fewer are left.
 
         history: titles (case and outer blanks forgiven) or item keys, oldest first; empty: the most popular items,
         and a note says so. exclude_seen: leave out the history, and everything the log knows the user to have met.
+        where: conditions on the items file's columns that all the items meet, such as "genre=Comedy" or
+        ["genre in Drama, War", "year>=1990"]; see serving.where. The list is as long as without, if so many meet them.
 
-        Raises UserError for a title or user that is not known, and where nothing is left to recommend.
+        Raises UserError for a title, user, column or value that is not known, and where nothing is left to recommend.
         """
         if (history is None) == (user is None):
             raise UserError(
@@ -90,17 +94,17 @@ class Recommender:
                 remedy="either `history`, a list of titles, or `user`, a key of the log",
             )
         named = self._of_user(user) if user is not None else read_items(history or (), self.catalog)
-        return self._recommend([named], k, exclude_seen)[0]
+        return self._recommend([named], k, exclude_seen, where)[0]
 
     def recommend_many(
-        self, histories: Sequence[Sequence[str]], *, k: int = 10, exclude_seen: bool = True
+        self, histories: Sequence[Sequence[str]], *, k: int = 10, exclude_seen: bool = True, where: Where = ()
     ) -> list[Recommendations]:
         """As `recommend`, for many histories together, which is quicker than one by one."""
         named = [
             read_items(history, self.catalog, where=f"history {number}")
             for number, history in enumerate(histories, start=1)
         ]
-        return self._recommend(named, k, exclude_seen)
+        return self._recommend(named, k, exclude_seen, where)
 
     def score(self, history: Sequence[str], titles: Sequence[str]) -> list[float]:
         """Log-probability of each title after the history, summed over its tokens, nats.
@@ -127,51 +131,72 @@ class Recommender:
         liked = self.histories.liked[number]
         return Named(liked, np.union1d(liked, self.histories.known[number]))
 
-    def _recommend(self, asked: Sequence[Named], k: int, exclude_seen: bool) -> list[Recommendations]:
+    def _recommend(self, asked: Sequence[Named], k: int, exclude_seen: bool, where: Where) -> list[Recommendations]:
         if k < 1:
             raise UserError(f"k is {k}", where="k", remedy="at least 1")
+        allowed = read_where(where, self.catalog)
         excluded = [named.seen if exclude_seen else named.seen[:0] for named in asked]
         for number, out in enumerate(excluded, start=1):
-            if len(out) == len(self.catalog):
-                raise UserError(
-                    f"the user has seen the whole catalog ({len(out):,} items): nothing is left to recommend",
-                    where=f"history {number}" if len(asked) > 1 else None,
-                    remedy="`--include-seen` (in Python `exclude_seen=False`)",
-                )
+            self._check_something_is_left(out, allowed, f"history {number}" if len(asked) > 1 else None)
         more = min(k, len(self.catalog)) + 1  # one more than wanted shows whether the last one is tied
         some = [index for index, named in enumerate(asked) if len(named.items)]
         best = self.ranker.top_with_scores(
-            [asked[index].items for index in some], [excluded[index] for index in some], more
+            [asked[index].items for index in some], [excluded[index] for index in some], more, allowed.items
         )
         ranked = dict(zip(some, zip(*best, strict=True), strict=True))
         return [
-            self._answer(named, *ranked[index], k)
+            self._answer(named, *ranked[index], k, allowed)
             if index in ranked
-            else self._popular(excluded[index], named.notes, k)
+            else self._popular(excluded[index], named.notes, k, allowed)
             for index, named in enumerate(asked)
         ]
 
-    def _answer(self, named: Named, items: IntArray, log_probs: FloatArray, k: int) -> Recommendations:
+    def _check_something_is_left(self, excluded: IntArray, allowed: Filter, where: str | None) -> None:
+        left = allowed.items.copy()
+        left[excluded] = False
+        if not left.any():
+            count = int(allowed.items.sum())
+            seen = (
+                f"all {count:,} items with {allowed.said}" if allowed.said else f"the whole catalog ({count:,} items)"
+            )
+            raise UserError(
+                f"the user has seen {seen}: nothing is left to recommend",
+                where=where,
+                remedy="`--include-seen` (in Python `exclude_seen=False`)",
+            )
+
+    def _answer(self, named: Named, items: IntArray, log_probs: FloatArray, k: int, allowed: Filter) -> Recommendations:
         notes = list(named.notes)
         shown = len(self.ranker.shown(named.items))
         if shown < len(named.items):
             notes.append(f"history cut to the newest {shown} of {len(named.items)} items")
         found = items >= 0
-        return self._listed(items[found], log_probs[found], k, notes, by_model=True)
+        return self._listed(items[found], log_probs[found], k, notes, allowed, by_model=True)
 
-    def _popular(self, excluded: IntArray, notes: tuple[str, ...], k: int) -> Recommendations:
-        items = self._by_popularity[~np.isin(self._by_popularity, excluded)]
+    def _popular(self, excluded: IntArray, notes: tuple[str, ...], k: int, allowed: Filter) -> Recommendations:
+        left = allowed.items.copy()
+        left[excluded] = False
+        items = self._by_popularity[left[self._by_popularity]]
         events = self.histories.popularity[items]
-        return self._listed(items, events, k, [*notes, "no history: the most popular items"], by_model=False)
+        said = [*notes, "no history: the most popular items"]
+        return self._listed(items, events, k, said, allowed, by_model=False)
 
     def _listed(
-        self, items: IntArray, scores: FloatArray | IntArray, k: int, notes: list[str], *, by_model: bool
+        self,
+        items: IntArray,
+        scores: FloatArray | IntArray,
+        k: int,
+        notes: list[str],
+        allowed: Filter,
+        *,
+        by_model: bool,
     ) -> Recommendations:
         """The best k. items, scores: best first, one more than k where there are more."""
         same = scores[1:] == scores[:-1]
         tied = np.append(same, False) | np.insert(same, 0, False)  # with the next, with the one before
+        notes += allowed.notes
         if len(items) < k:
-            notes.append(f"only {len(items)} of the {len(self.catalog)} items are left")
+            notes.append(f"only {len(items)} of the {int(allowed.items.sum())} items are left")
         listed = tuple(
             Recommendation(
                 item=int(item),
@@ -179,10 +204,11 @@ class Recommender:
                 title=self.catalog.titles[item],
                 log_prob=float(score) if by_model else None,
                 tied=bool(equal),
+                columns=self.catalog.row(int(item)),
             )
             for item, score, equal in zip(items[:k], scores[:k], tied[:k], strict=True)
         )
-        return Recommendations(listed, tuple(notes))
+        return Recommendations(listed, tuple(notes), allowed.columns)
 
 
 def model_folder(folder: Path) -> Path:

@@ -4,8 +4,10 @@ import pytest
 from napo.data.prepare import Prepared, prepare
 from napo.errors import UserError
 from napo.evaluation.baselines import Popularity
-from napo.evaluation.judge import LIST_LENGTH, baseline_results, checks_of, judge
+from napo.evaluation.judge import LIST_LENGTH, baseline_results, checks_of, judge, language_checks, prompt_of
+from napo.evaluation.leaks import leaked
 from napo.evaluation.results import CandidateResult, FullResult
+from napo.models.language import create
 from tests.tiny_world import tiny_recipe
 
 
@@ -58,9 +60,29 @@ def test_the_baselines_have_the_same_ks(prepared):
 
 
 def test_lists_drawn_by_napo_pass_the_leak_checks(prepared):
-    checks = checks_of(prepared)
-    assert checks
-    assert {check.verdict for check in checks} == {"ok"}, [check.line for check in checks]
+    checks = {check.name: check for check in checks_of(prepared)}
+    assert not leaked(list(checks.values())), [check.line for check in checks.values()]
+    assert checks["future"].verdict == "WARN"  # its users come one after the other, and are split each by itself
+    assert "no prompt" in checks["title"].note
+
+
+def test_what_a_recipe_asks_with_is_looked_at_too(prepared, tmp_path):
+    recipe = tiny_recipe(tmp_path / "data", prompt={"max_history": 4})
+    prompt = prompt_of(recipe)
+    assert prompt.max_history == 4
+    assert "liked" in " ".join(prompt.words)
+    title = next(check for check in checks_of(prepared, prompt) if check.name == "title")
+    assert title.reference["in_prompt"] == 0.0
+
+
+def test_a_language_model_is_checked_by_what_it_answers(prepared, tmp_path):
+    recipe = tiny_recipe(tmp_path / "data")
+    language = create(recipe.model, prepared.log.catalog, recipe.prompt, recipe.normalize, recipe.seed)
+    blind, order = language_checks(language, prepared, "SFT")
+    assert (blind.title, order.title) == ("no_history, SFT", "order, SFT")
+    assert order.verdict == "ok"
+    assert order.reference["most_moved"] < 1e-4
+    assert blind.verdict == "WARN"  # untrained: no history helps it
 
 
 def test_how_a_model_was_asked_is_kept(prepared):

@@ -298,7 +298,7 @@ def test_a_disk_that_fills_up_leaves_the_old_report_as_it_was(data, tmp_path, mo
 def test_the_report_table_is_the_result_table_with_its_checks_apart_from_the_notes(zipf_split):
     cases = zipf_split.cases("test").subset(50, seed=0)
     result = evaluate_candidates(Popularity(zipf_split.popularity), cases, draw_candidates(cases))
-    check = Check("slot", 0.9, None, {"chance": 0.05}, "FAIL")
+    check = Check("slot", 0.9, "FAIL", reference={"chance": 0.05})
     whole = make_table({"NAPO": [result, result], "popularity": result}, base="popularity", checks=[check])
     mine = ReportTable.of(whole)
     assert mine.leaked

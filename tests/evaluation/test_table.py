@@ -123,7 +123,7 @@ def test_markdown_is_a_table(results):
 
 
 def test_a_failed_check_puts_leaked_into_the_title(results):
-    check = Check("slot_rule", 0.559, (0.540, 0.578), {"chance": 0.05}, "FAIL")
+    check = Check("slot_rule", 0.559, "FAIL", (0.540, 0.578), {"chance": 0.05})
     table = make_table(results, checks=[check])
     assert table.heading.startswith("LEAKED")
     assert check.line in table.footer

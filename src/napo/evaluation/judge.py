@@ -2,17 +2,34 @@
 
 Path    prepared data, a Scorer -> [evaluation.judge] -> table, report
 Takes   Prepared; any Scorer; the protocol's name
-Gives   CandidateResult or FullResult; the baselines' results; the leak checks of the lists
+Gives   CandidateResult or FullResult; the baselines' results; the leak checks
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from napo.data.prepare import Prepared
 from napo.evaluation.baselines import Chance, Popularity
-from napo.evaluation.leaks import BlindRule, Check, LeakInputs, leak_checks
+from napo.evaluation.leaks import (
+    BlindRule,
+    Check,
+    LeakInputs,
+    PromptText,
+    ScorerInputs,
+    checks_for,
+    leak_checks,
+    scorer_checks,
+)
 from napo.evaluation.protocols import Scorer, evaluate_candidates, evaluate_full
 from napo.evaluation.results import Progress, PromptKind, Result
 from napo.evaluation.table import ResultTable, make_table
+from napo.prompts.template import load_template
+
+if TYPE_CHECKING:
+    from napo.models.language import LanguageModel
+    from napo.recipe import Recipe
 
 LIST_LENGTH = 10
 
@@ -56,10 +73,32 @@ def baseline_results(
 def table_of(
     protocol: str, rows: Mapping[str, Result | Sequence[Result]], checks: Sequence[Check], base: str | None
 ) -> ResultTable:
-    """The protocol's table. checks: of the candidate lists, which `full` has none of."""
-    return make_table(rows, base=base, checks=() if protocol == "full" else checks)
+    """The protocol's table, with those of the leak checks that its figures depend on."""
+    return make_table(rows, base=base, checks=checks_for(protocol, checks))
 
 
-def checks_of(prepared: Prepared) -> list[Check]:
-    """The leak checks of the prepared candidate lists."""
-    return leak_checks(LeakInputs(prepared.all_valid, prepared.all_valid_lists, prepared.test, prepared.test_lists))
+def checks_of(prepared: Prepared, prompt: PromptText | None = None) -> list[Check]:
+    """The leak checks of the prepared lists and of the split; prompt: what language models are asked with."""
+    inputs = LeakInputs(prepared.all_valid, prepared.all_valid_lists, prepared.test, prepared.test_lists, prompt)
+    return leak_checks(inputs)
+
+
+def prompt_of(recipe: Recipe) -> PromptText:
+    """What a recipe's prompts say beside the candidates."""
+    return PromptText(load_template(recipe.prompt.template).texts, recipe.prompt.max_history)
+
+
+def language_checks(language: LanguageModel, prepared: Prepared, name: str) -> list[Check]:
+    """The leak checks of a language model, on 500 of the test cases. name: of its row."""
+    ranker = language.ranker()
+    # logits of 16 bits are rounded by up to a sixteenth of a nat, and by other amounts in another row of the batch
+    tolerance = 1e-4 if language.model.dtype.itemsize >= 4 else 0.25
+    inputs = ScorerInputs.of(
+        ranker,
+        prepared.test,
+        prepared.test_lists,
+        name=name,
+        reads_list=ranker.lists_candidates,
+        tolerance=tolerance,
+    )
+    return scorer_checks(inputs)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from napo.data.prepare import Prepared, prepare
 from napo.errors import UserError
-from napo.evaluation.judge import baseline_results, checks_of, judge, table_of
+from napo.evaluation.judge import baseline_results, checks_of, judge, language_checks, prompt_of, table_of
 from napo.evaluation.table import ResultTable
 from napo.models.language import LanguageModel, open_folder
 from napo.recipe import Recipe, load_recipe
@@ -36,7 +36,8 @@ def evaluate_run(
     recipe, prepared, language = open_run(folder)
     if part == "valid":
         prepared = replace(prepared, test=prepared.all_valid, test_lists=prepared.all_valid_lists)
-    checks = checks_of(prepared) if part == "test" else []
+    checks = checks_of(prepared, prompt_of(recipe)) if part == "test" else []
+    checks += language_checks(language, prepared, display_name(recipe))
     ranker = language.ranker()
     tables = []
     for name in recipe.evaluation.protocols if protocol is None else (protocol,):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napo.errors import UserError
-from napo.evaluation.judge import baseline_results, checks_of, judge, table_of
+from napo.evaluation.judge import baseline_results, checks_of, judge, language_checks, prompt_of, table_of
 from napo.evaluation.leaks import Check
 from napo.evaluation.results import Result
 from napo.evaluation.runs import display_name
@@ -69,7 +69,9 @@ def compare_recipes(
             folder = out / f"seed-{seeded.seed}" / path.stem
             progress.say(f"{names[path]}, seed {seeded.seed}")
             run = train_recipe(seeded, folder, resume=True, progress=progress, need_auxiliary=number == 0)
-            checks = checks or checks_of(run.prepared)
+            checks = checks or checks_of(run.prepared, prompt_of(recipe))
+            if offset == 0:  # what a model reads is the method's, not the seed's
+                checks += language_checks(run.language, run.prepared, names[path])
             _judge(run, names[path], results, first=number == 0)
             runs.append(_in_short(run, names[path]))
     return _compared(results, runs, checks, base)
@@ -80,7 +82,8 @@ def judged_alone(run: Run) -> Comparison:
     name = display_name(run.recipe)
     results: dict[str, dict[str, list[Result]]] = {}
     _judge(run, name, results, first=True)
-    return _compared(results, [_in_short(run, name)], checks_of(run.prepared), "popularity")
+    checks = checks_of(run.prepared, prompt_of(run.recipe)) + language_checks(run.language, run.prepared, name)
+    return _compared(results, [_in_short(run, name)], checks, "popularity")
 
 
 def _compared(

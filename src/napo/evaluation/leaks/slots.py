@@ -1,83 +1,29 @@
-"""Does a rule that cannot know the user's taste find the target? Then the lists leak, and no result on them counts.
+"""Checks 1 and 2: the slot of the target, and a rule that knows slots but no history.
 
-Path    candidate lists of validation and test -> [evaluation.leaks] -> table (LEAKED in its title), report
-Takes   LeakInputs: the cases and lists that the results were made with
-Gives   Check(name, value, interval, reference, verdict): one line each, and as JSON
+Path    candidate lists of validation and test -> [evaluation.leaks.slots] -> leaks
+Takes   LeakInputs
+Gives   Checks `slot` and `slot_rule`; BlindRule, a row of every table
 
-A check is a function LeakInputs -> Check, and CHECKS lists them: a further one is a function and a line there.
 A list drawn with the target as its seed puts equal targets into one slot among the same companions, in every split;
 then slots learnt from validation beat chance ten times on test without a look at any history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
 from napo.arrays import FloatArray, IntArray
 from napo.errors import UserError
-from napo.evaluation.metrics import hr_at
-from napo.evaluation.ranks import candidate_ranks
-from napo.evaluation.statistics import bootstrap_interval, wilson_interval
+from napo.evaluation.leaks.check import Check, LeakInputs, first_places, one_sided_mcnemar, popularity_scores, share
+from napo.evaluation.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from napo.data.candidates import CandidateLists
     from napo.data.split import Cases
-
-Word = Literal["ok", "WARN", "FAIL"]
-
-
-@dataclass(frozen=True)
-class LeakInputs:
-    """What the checks look at. The two pairs of cases and lists belong to one split."""
-
-    valid_cases: Cases
-    valid_lists: CandidateLists
-    test_cases: Cases
-    test_lists: CandidateLists
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check's outcome."""
-
-    name: str
-    value: float | None  # None: nothing to measure
-    interval: tuple[float, float] | None
-    reference: Mapping[str, float]  # what to read the value against, in the order of the line
-    verdict: Word
-
-    @property
-    def line(self) -> str:
-        """`name: value [interval] reference verdict`."""
-        value = "nothing to measure" if self.value is None else f"{self.value:.3f}"
-        interval = f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]" if self.interval else ""
-        reference = " ".join(
-            f"{name} {number:,.0f}" if number >= 1000 else f"{name} {number:.3g}"
-            for name, number in self.reference.items()
-        )
-        return f"{self.name}: {value}{interval} {reference} {self.verdict}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, the line included."""
-        return {**asdict(self), "reference": dict(self.reference), "line": self.line}
-
-
-def leak_checks(inputs: LeakInputs) -> list[Check]:
-    """All the checks. A failure lets the run go on, and puts LEAKED into the table's title."""
-    return [check(inputs) for check in CHECKS]
-
-
-def leaked(checks: Sequence[Check]) -> bool:
-    """Whether any check failed."""
-    return any(check.verdict == "FAIL" for check in checks)
-
-
-# --- 1: the slot of the target ------------------------------------------------------------------------------------
 
 
 def slot_balance(inputs: LeakInputs) -> Check:
@@ -95,10 +41,11 @@ def slot_balance(inputs: LeakInputs) -> Check:
     same, pairs = same_slot_pairs(targets, slots)
     reference = {"chance": 1 / width, "pairs": float(pairs), "chi_square_p": chi_square_p}
     if not pairs:
-        return Check("slot", None, None, reference, "FAIL" if chi_square_p < 0.001 else "ok")
-    share = wilson_interval(same, pairs, level=0.998)
-    failed = chi_square_p < 0.001 or share.low > 1 / width
-    return Check("slot", share.value, (share.low, share.high), reference, "FAIL" if failed else "ok")
+        note = "no target is met twice"
+        return Check("slot", None, "FAIL" if chi_square_p < 0.001 else "ok", reference=reference, note=note)
+    found = wilson_interval(same, pairs, level=0.998)
+    failed = chi_square_p < 0.001 or found.low > 1 / width
+    return Check("slot", found.value, "FAIL" if failed else "ok", (found.low, found.high), reference)
 
 
 def same_slot_pairs(targets: IntArray, slots: IntArray) -> tuple[int, int]:
@@ -154,31 +101,17 @@ def slot_rule(inputs: LeakInputs) -> Check:
     hits = {}
     for with_slots in (True, False):
         rule = BlindRule.learn(inputs.valid_cases, inputs.valid_lists, slots=with_slots)
-        hits[with_slots] = hr_at(candidate_ranks(rule.candidate_scores([], lists.items), lists.slot).worst, 1)
+        hits[with_slots] = first_places(rule.candidate_scores([], lists.items), lists)
     by_slot, by_item = hits[True], hits[False]
-    popular = candidate_ranks(inputs.test_cases.split.popularity[lists.items].astype(np.float64), lists.slot)
     covered = np.isin(inputs.test_cases.target, inputs.valid_cases.target)
-    estimate = bootstrap_interval(by_slot, inputs.test_cases.user, proportion=True)
+    value, interval = share(by_slot, inputs.test_cases)
     p_value = one_sided_mcnemar(by_slot, by_item)
     reference = {
         "item_rule": float(by_item.mean()),
         "p": p_value,
         "coverage": float(covered.mean()),
         "on_covered": float(by_slot[covered].mean()) if covered.any() else 0.0,
-        "popular": float(hr_at(popular.worst, 1).mean()),
-        "chance": 1 / lists.items.shape[1],
+        "popular": float(first_places(popularity_scores(inputs), lists).mean()),
+        "chance": inputs.chance,
     }
-    return Check(
-        "slot_rule", estimate.value, (estimate.low, estimate.high), reference, "FAIL" if p_value < 0.01 else "ok"
-    )
-
-
-def one_sided_mcnemar(first: FloatArray, second: FloatArray) -> float:
-    """p of "first hits no more often than second", from the cases where only one of them hits."""
-    only_first, only_second = int(((first == 1) & (second == 0)).sum()), int(((first == 0) & (second == 1)).sum())
-    if only_first + only_second == 0:
-        return 1.0
-    return float(stats.binomtest(only_first, only_first + only_second, 0.5, alternative="greater").pvalue)
-
-
-CHECKS: tuple[Callable[[LeakInputs], Check], ...] = (slot_balance, slot_rule)
+    return Check("slot_rule", value, "FAIL" if p_value < 0.01 else "ok", interval, reference)

@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from polars.exceptions import ComputeError
 from safetensors import SafetensorError
 
 from napo.errors import UserError
@@ -74,6 +75,7 @@ def test_a_full_disk_while_writing_is_a_users_mistake_and_leaves_nothing_half_wr
     [
         SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
         RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/1: No space left on device"),
+        ComputeError("parquet: underlying IO error: No space left on device (os error 28)"),
     ],
 )
 def test_a_full_disk_is_one_whatever_library_writes(tmp_path, error):

@@ -63,10 +63,12 @@ def folder_aside(target: Path) -> Iterator[Path]:
 
 
 def is_write_error(error: Exception) -> bool:
-    """Whether this says that a file could not be written: safetensors and torch do so in ways of their own."""
+    """Whether this says that a file could not be written: safetensors, torch and polars do so in ways of their own."""
     # by name, so that nobody has to import safetensors for this
     if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
         return True
+    if type(error).__name__ == "ComputeError":
+        return "underlying IO error" in str(error)
     return isinstance(error, RuntimeError) and any(
         sign in str(error) for sign in ("PytorchStreamWriter", "inline_container")
     )

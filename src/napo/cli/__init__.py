@@ -1,4 +1,4 @@
-"""The command line: `napo train`, `evaluate`, `compare`, `recommend`, `data`, `demo`.
+"""The command line: `napo train`, `evaluate`, `compare`, `recommend`, `data`, `catalog`, `demo`.
 
 Path    what a person types -> [cli] -> training, evaluation, serving, data
 Takes   arguments; a UserError from anywhere below
@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from napo import __version__
-from napo.cli import data, judge, train, use
+from napo.cli import catalog, data, judge, train, use
 from napo.errors import UserError, UserErrors
 
 # Our faults keep Python's own traceback: typer's prettier one shows the values of local variables.
@@ -33,6 +33,7 @@ app.command("evaluate")(judge.evaluate)
 app.command("compare")(judge.compare)
 app.command("recommend")(use.recommend)
 app.add_typer(data.app, name="data")
+app.add_typer(catalog.app, name="catalog")
 app.command("demo")(use.demo)
 
 

@@ -78,7 +78,7 @@ def inspect(
                 "source": log if known else None,
                 "interactions": None if known else Path(log),
                 "items": items,
-                "columns": dict(_named(text) for text in column or ()),
+                "columns": dict(named_column(text) for text in column or ()),
                 "encoding": encoding,
                 "separator": "\t" if separator == "\\t" else separator,
                 "untitled": untitled or ("stop" if known or items else "id"),
@@ -100,7 +100,7 @@ def inspect(
     stdout().print_json(data=summary.to_json()) if json else stdout().print(render(summary))
 
 
-def _named(text: str) -> tuple[str, str]:
+def named_column(text: str) -> tuple[str, str]:
     ours, equals, theirs = text.partition("=")
     if not equals:
         raise UserError(f"`{text}` names no column", where="--column", remedy="write it as `--column user=uid`")

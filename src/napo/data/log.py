@@ -92,7 +92,7 @@ def make_log(
     tally.count("events_read", events.height)
     events = _without_blanks(events, tally)
     events = _once(events, repeats, tally)
-    titled = _titles(events, items, untitled, tally, where)
+    titled = titled_items(events, items, untitled, tally, where)
     events = _without_untitled(events, titled, tally)
     if events.height == 0:
         raise UserError("no events are left", where=where, remedy=_what_was_left_out(tally))
@@ -169,7 +169,7 @@ def _once(events: pl.DataFrame, repeats: Repeats, tally: Tally) -> pl.DataFrame:
     return kept
 
 
-def _titles(
+def titled_items(
     events: pl.DataFrame, items: pl.DataFrame | None, untitled: Untitled, tally: Tally, where: str | None
 ) -> pl.DataFrame:
     """The catalog's rows: `item`, `title`, others. Untitled items are named by id, or missing, as asked."""

@@ -10,14 +10,18 @@ Gives   Recommendations, exact best first over the whole catalog; log-probabilit
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 
 from napo.arrays import FloatArray, IntArray
+from napo.data.additions import extended
 from napo.data.catalog import Catalog
 from napo.data.histories import Histories
+from napo.data.log import Tally
 from napo.errors import UserError
 from napo.files import folder_aside
 from napo.models.language import META, LanguageModel, open_folder
@@ -69,6 +73,23 @@ class Recommender:
     def users(self) -> tuple[str, ...]:
         """The keys of the log's users, who can be asked for by name."""
         return self.histories.user_keys
+
+    def with_items(
+        self, items: pl.DataFrame, *, same_titles: bool = False, tally: Tally | None = None, where: str = "items"
+    ) -> "Recommender":
+        """A recommender that can name new items too, as new paths in the prefix tree; nothing is trained.
+
+        items: `item` (the key), `title`, and any columns of the catalog. same_titles: add items whose title is there
+        already; else they are skipped, and counted in `tally`. docs/serving.md says what to expect of their ranks.
+
+        Raises UserError for a key that is there under another title, and for a title that can't be asked for.
+        """
+        catalog = extended(self.catalog, items, same_titles=same_titles, tally=tally, where=where)
+        added = len(catalog) - len(self.catalog)
+        language = LanguageModel(self.language.model, self.language.tokenizer, catalog, self.language.usage)
+        _check_titles(language, len(self.catalog), where)
+        popularity = np.append(self.histories.popularity, np.zeros(added, dtype=self.histories.popularity.dtype))
+        return Recommender(language, replace(self.histories, popularity=popularity))
 
     def recommend(
         self,
@@ -209,6 +230,22 @@ class Recommender:
             for item, score, equal in zip(items[:k], scores[:k], tied[:k], strict=True)
         )
         return Recommendations(listed, tuple(notes), allowed.columns)
+
+
+def _check_titles(language: LanguageModel, first: int, where: str) -> None:
+    """Raises UserError where a title from item `first` on can't be spelt, or is longer than a prompt may be."""
+    tree, unknown = language.tree, language.tokenizer.unk_token_id
+    room = language.usage.max_tokens - language.frame.words
+    for item in range(first, tree.items):
+        named = f"the title of {language.catalog.keys[item]!r}, {language.catalog.titles[item]!r}"
+        if unknown is not None and unknown in tree.title(item):
+            raise UserError(f"{named}, has characters that the model's tokenizer lacks", where=where)
+        if tree.lengths[item] > room:
+            raise UserError(
+                f"{named}, has {tree.lengths[item]} tokens, and a prompt has room for {room}",
+                where=where,
+                remedy="a shorter title, or training with a higher `prompt.max_tokens`",
+            )
 
 
 def model_folder(folder: Path) -> Path:

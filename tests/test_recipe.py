@@ -9,7 +9,9 @@ from napo.errors import UserError, UserErrors
 from napo.recipe import Recipe, check_methods, differences, load_recipe
 from tests.processes import printed
 
-SHIPPED = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
+RECIPES = Path(__file__).parents[1] / "recipes"
+# recipes/napo.yaml names no data: those of the data sets extend it
+SHIPPED = sorted(RECIPES.glob("*/*.yaml"))
 MINIMAL = "data: {source: ml-100k}\n"
 
 
@@ -39,7 +41,7 @@ def test_the_methods_of_movielens_are_shipped():
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_recipe_loads_down_to_its_methods_settings(path):
-    recipe = load_recipe(path, methods=True)
+    recipe = load_recipe(path, files=False, methods=True)  # whose files a user has to bring
     # sft_longer is the objective sft under another plan
     assert recipe.objective is None or path.stem.split("_")[0] == recipe.objective.name
 
@@ -47,7 +49,9 @@ def test_every_shipped_recipe_loads_down_to_its_methods_settings(path):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_method_files_hold_only_what_makes_the_method_different(path):
     written = yaml.safe_load(path.read_text())
-    if "extends" in written:
+    if written.get("extends") == "../napo.yaml":
+        assert set(written) == {"extends", "data", "split"}
+    elif "extends" in written:
         assert set(written) <= {"extends", "objective", "negatives", "preference"}
 
 
@@ -109,7 +113,7 @@ def test_reading_a_recipe_imports_nothing_heavy():
 import sys
 from pathlib import Path
 from napo.recipe import load_recipe
-load_recipe(Path({str(SHIPPED[0])!r}))
+load_recipe(Path({str(SHIPPED[0])!r}), files=False)
 print({{"torch", "transformers", "polars", "scipy", "matplotlib"}} & set(sys.modules))
 """
     assert printed(code) == "set()"
@@ -315,8 +319,8 @@ def test_a_bad_recipe_is_answered_with_key_line_and_remedy(write, text, line, wh
     [
         ("seed: 1", "`data` is missing"),
         ("", "`data` is missing"),
-        ("data: {}", "give either `source` or `interactions`"),
-        ("data: {source: ml-100k, interactions: log.csv}", "give either `source` or `interactions`"),
+        ("data: {}", "give either `source` or `interactions`, or rows"),
+        ("data: {source: ml-100k, interactions: log.csv}", "give either `source` or `interactions`, or rows"),
         ("data: {interactions: log.csv}", "`data.interactions`: no file"),
         ("- data", "made of keys and values"),
     ],
@@ -398,3 +402,14 @@ def test_the_keys_that_differ_are_named_in_full(write):
     new = load_recipe(path, ["sft.lr=1", "model.dropout.block=0.1", "objective.beta=2", "model.lora.r=4"])
     assert differences(old, new) == ["model.dropout.block", "model.lora", "sft.lr", "objective.beta"]
     assert differences(old, load_recipe(path)) == []
+
+
+def test_one_override_says_where_the_data_lie(tmp_path):
+    path, folder = RECIPES / "lastfm" / "napo.yaml", tmp_path / "data"
+    folder.mkdir()
+    for name in ("train.jsonl.gz", "val.json.gz", "test.json.gz", "items.tsv.gz"):
+        (folder / name).touch()
+    recipe = load_recipe(path, [f"data.folder={folder}"])
+    assert recipe.data.train == folder / "train.jsonl.gz"
+    assert recipe.data.items == folder / "items.tsv.gz"
+    assert recipe.data.folder is None  # a resolved recipe has whole paths, wherever it is read again

@@ -3,6 +3,8 @@
 import pytest
 
 from napo import plugins
+from napo.errors import UserError
+from napo.recipe import load_recipe
 from napo.recipe_checks import LISTED, METHODS, clash_mistakes, is_path, method_mistakes, method_names, template_names
 from napo.recipe_keys import Recipe
 
@@ -63,3 +65,29 @@ def test_every_method_that_a_recipe_can_name_has_settings(key):
 def test_methods_in_folders_are_those_of_the_folders():
     assert method_names("objective") == plugins.names("objectives")
     assert set(LISTED) < set(METHODS)
+
+
+ROWS = "data: {valid: v.jsonl, test: t.jsonl, items: items.tsv}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (ROWS, "rows are not cut by `split.name` last_tenth"),
+        ("data: {source: ml-100k}\nsplit: {name: files}", "`split.name` files is for rows"),
+        (ROWS + "split: {name: files, min_rating: 4.0}", "`split.min_rating` needs ratings"),
+        (
+            "data: {source: ml-100k}\nevaluation: {protocols: [legacy]}",
+            "legacy ranks the lists that `data.test` brings",
+        ),
+        ("data: {test: t.jsonl, items: items.tsv}", "rows need `valid` and `test`"),
+        ("data: {source: ml-100k, valid: v.jsonl}", "give either `source` or `interactions`, or rows"),
+    ],
+)
+def test_rows_and_logs_are_not_mixed_up(tmp_path, text, says):
+    for name in ("v.jsonl", "t.jsonl", "items.tsv"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=says):
+        load_recipe(path)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from napo.data.settings import DATA_FILES
 from napo.recipe_checks import clash_mistakes, file_mistakes, is_path, method_mistakes, name_mistakes
 from napo.recipe_keys import OWN_KEYS, Method, Recipe
 from napo.recipe_mistakes import mistakes_of
@@ -82,16 +83,25 @@ def _validated(layer: Layer) -> tuple[Recipe, set[str], list[Mistake]]:
 def _rooted(layer: Layer) -> dict[str, Any]:
     """The data with its relative paths made whole: they start from the folder of the file that they stand in."""
     data = dict(layer.data)
+    root = Path()
+    folder, folder_place = _text_at(data, "data", "folder"), layer.places.of(("data", "folder"))
+    if folder is not None and folder_place is not None:
+        root = (folder_place.folder / Path(folder).expanduser()).resolve()
+        data["data"] = {**data["data"], "folder": None}  # the paths are whole from here on
     for section, key, names_file in (
-        ("data", "interactions", lambda text: True),
-        ("data", "items", lambda text: True),
+        *(("data", name, lambda text: True) for name in DATA_FILES),
         # a model's name may be a folder: then it starts like one
         ("model", "name", lambda text: text.startswith(("./", "../", "~"))),
         ("prompt", "template", is_path),
     ):
-        held = data.get(section)
-        text = held.get(key) if isinstance(held, dict) else None
-        place = layer.places.of((section, key))
-        if isinstance(text, str) and names_file(text) and place is not None:
-            data[section] = {**data[section], key: str((place.folder / Path(text).expanduser()).resolve())}
+        text, place = _text_at(data, section, key), layer.places.of((section, key))
+        if text is not None and names_file(text) and place is not None:
+            start = place.folder / root if section == "data" else place.folder
+            data[section] = {**data[section], key: str((start / Path(text).expanduser()).resolve())}
     return data
+
+
+def _text_at(data: dict[str, Any], section: str, key: str) -> str | None:
+    held = data.get(section)
+    text = held.get(key) if isinstance(held, dict) else None
+    return text if isinstance(text, str) else None

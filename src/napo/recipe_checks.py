@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from napo import plugins
+from napo.data.settings import DATA_FILES
 from napo.errors import nearest
 from napo.recipe_keys import TINY_ONLY, Method, Recipe, Stage
 from napo.recipe_mistakes import mistakes_of, remedy_for
@@ -56,6 +57,7 @@ def _said(found: Iterable[Clash], recipe: Recipe, wrong: Set[str]) -> list[Mista
 
 
 def clashes(recipe: Recipe) -> Iterator[Clash]:
+    yield from _data_clashes(recipe)
     yield from _model_clashes(recipe)
     yield from _stage_clashes(recipe)
     largest = max(recipe.evaluation.ks)
@@ -65,6 +67,22 @@ def clashes(recipe: Recipe) -> Iterator[Clash]:
             f"`evaluation.ks` asks for the first {largest} of {recipe.candidates.count} candidates",
             f"keep `evaluation.ks` at most {recipe.candidates.count}, or raise `candidates.count`",
         )
+
+
+def _data_clashes(recipe: Recipe) -> Iterator[Clash]:
+    rows, files = recipe.data.test is not None, recipe.split.name == "files"
+    if rows and not files:
+        what = f"`data.test` names rows, and rows are not cut by `split.name` {recipe.split.name}"
+        yield Clash(("split.name", "data.test"), what, "`split: {name: files}`")
+    if files and not rows:
+        what = "`split.name` files is for rows, and `data` names none"
+        yield Clash(("split.name", "data.test"), what, "name `data.train`, `data.valid` and `data.test`")
+    if rows and recipe.split.min_rating is not None:
+        what = "`split.min_rating` needs ratings, and rows of (history, next item) have none"
+        yield Clash(("split.min_rating", "data.test"), what, "leave it out")
+    if "legacy" in recipe.evaluation.protocols and not rows:
+        what = "`evaluation.protocols` legacy ranks the lists that `data.test` brings, and `data` names no rows"
+        yield Clash(("evaluation.protocols", "data.test"), what, "leave `legacy` out")
 
 
 def _model_clashes(recipe: Recipe) -> Iterator[Clash]:
@@ -111,12 +129,13 @@ def _stage_clashes(recipe: Recipe) -> Iterator[Clash]:
 def file_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> Iterator[Mistake]:
     """The files of the user's that are not there."""
     data, template = recipe.data, recipe.prompt.template
-    named = [("data", "interactions", data.interactions), ("data", "items", data.items)]
+    named = [("data", name, getattr(data, name)) for name in DATA_FILES]
     named.append(("prompt", "template", Path(template) if is_path(template) else None))
     for section, key, path in named:
         if section not in wrong and path is not None and not path.is_file():
             there = [found.name for found in path.parent.glob("*") if found.is_file()]
-            remedy = ", ".join(nearest(path.name, there)) or "paths in a recipe start from the recipe's folder"
+            start = "`data.folder`, or else " if section == "data" else ""
+            remedy = ", ".join(nearest(path.name, there)) or f"paths in a recipe start from {start}the recipe's folder"
             yield Mistake(f"`{section}.{key}`: no file {path}", recipe.places.of((section, key)), remedy)
 
 

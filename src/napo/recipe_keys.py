@@ -42,8 +42,12 @@ class Method(BaseModel):
 
 
 class DataSection(Section, DataSettings):
+    folder: FilePath | None = None
     interactions: FilePath | None = None
     items: FilePath | None = None
+    train: FilePath | None = None
+    valid: FilePath | None = None
+    test: FilePath | None = None
 
 
 class SplitSection(Section, SplitSettings):
@@ -146,7 +150,8 @@ class Negatives(Method):
     count: Count = 3  # rejected items of an example
 
 
-ProtocolName = Literal["cand20", "full"]  # among the candidates; among the whole catalog
+# among the candidates; among the whole catalog; among the candidates that the data's own files name
+ProtocolName = Literal["cand20", "full", "legacy"]
 
 
 class EvaluationSection(Section):

@@ -230,3 +230,55 @@ def test_the_order_of_the_file_changes_nothing(rows, cut, order):
             split_of(shuffled, cut, "first")
         return
     assert split.digest == split_of(shuffled, cut, "first").digest
+
+
+def users_of(count: int, length: int = 6) -> InteractionLog:
+    return log_of(**{f"u{user:02d}": walk(length, start=user) for user in range(count)})
+
+
+def test_users_holds_out_whole_users_one_tenth_each():
+    split = make_split(users_of(30), SplitSettings(name="users"))
+    valid, test = split.cases("valid"), split.cases("test")
+    assert len(set(valid.user)) == len(set(test.user)) == 3
+    assert not set(valid.user) & set(test.user)
+    for user in range(30):
+        held = user in valid.user or user in test.user
+        assert len(split.train(user)) == (0 if held else 6)
+    # each event of a held-out user is a case, but for the first three, before which there are less than three
+    assert sorted(set(test.position.tolist())) == [3, 4, 5]
+    assert len(test) == 9
+    assert split.counts["test_histories_too_short"] == 9
+    assert split.counts["test_cold_cases"] == 0  # that nobody was trained on is what the split is for
+    words = "30 users: 3 evaluated, 3 only in validation, 24 with nothing held out"
+    assert users_in_words(split.counts) == words
+
+
+def test_users_depends_on_the_keys_alone_and_never_holds_out_who_has_no_case():
+    long = {f"u{user:02d}": walk(6, start=user) for user in range(12)}
+    short = {f"s{user:02d}": walk(2, start=user) for user in range(40)}
+    split = make_split(log_of(**long, **short), SplitSettings(name="users"))
+    again = make_split(log_of(**dict(reversed({**long, **short}.items()))), SplitSettings(name="users"))
+    assert again.digest == split.digest
+    held = {split.user_keys[user] for part in ("valid", "test") for user in split.cases(part).user}
+    assert len(held) == 2
+    assert all(key.startswith("u") for key in held)
+    assert split.counts["users_too_short"] == 40
+
+
+def test_users_needs_three_of_them():
+    with pytest.raises(UserError, match="too few to hold some of them out"):
+        make_split(users_of(2), SplitSettings(name="users"))
+
+
+@pytest.mark.parametrize("name", ["last_tenth", "leave_one_out", "global_time", "users"])
+def test_each_split_says_what_it_leaks(name):
+    split = make_split(users_of(30), SplitSettings(name=name))
+    assert split.notes[0].startswith(f"split {name}: ")
+    assert len(split.notes) == 1  # no two events of a user at one time
+
+
+def test_the_share_of_events_at_one_instant_is_said():
+    tied = [("a", 1), ("b", 1), ("c", 2), ("d", 3), ("e", 4), ("f", 5)]
+    split = make_split(log_of(u=tied, v=walk(6)))
+    assert split.counts["events_at_one_instant"] == 2
+    assert split.notes[1] == "16.7% of events share their time with another of their user: the file's order decides"

@@ -51,7 +51,7 @@ def inspect(
         Literal["first", "last", "all"], typer.Option(help="Which of a user's events with one item to keep.")
     ] = "first",
     split: Annotated[
-        Literal["last_tenth", "leave_one_out", "global_time"], typer.Option(help="The split to count by.")
+        Literal["last_tenth", "leave_one_out", "global_time", "users"], typer.Option(help="The split to count by.")
     ] = "last_tenth",
     min_rating: Annotated[float | None, typer.Option(help="The rating from which on an event counts as liked.")] = None,
     min_history: Annotated[int, typer.Option(min=1, help="Liked items that a case needs before its target.")] = 3,

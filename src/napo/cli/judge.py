@@ -13,14 +13,14 @@ from napo.cli._console import stderr, stdout
 from napo.cli._progress import Bars
 from napo.errors import UserError
 
-ProtocolName = Literal["cand20", "full"]
+ProtocolName = Literal["cand20", "full", "legacy"]
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     protocol: Annotated[
         ProtocolName | None,
-        typer.Option(help="cand20: among 20 candidates. full: the whole catalog. Else the recipe's."),
+        typer.Option(help="cand20: among 20 candidates; full: the whole catalog; legacy: the data's own lists."),
     ] = None,
     part: Annotated[Literal["valid", "test"], typer.Option(help="Which held-out part.")] = "test",
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

@@ -7,7 +7,9 @@ Gives   TextTable: all columns as text (empty is null), the line of each row, wh
 
 import codecs
 import csv
+import gzip
 import io
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,8 +70,11 @@ def decode(path: Path, encoding: str | None) -> tuple[str, str]:
     """The text of a file and its encoding. Never a replacement character: what can't be read is an error."""
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read the file: {error.strerror or error}", where=str(path)) from error
+        if path.suffix.lower() == ".gz":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read the file: {reason}", where=str(path)) from error
     # a mark is stronger than what was said: `encoding` is given for both files, and often only one of them needs it
     used = next((name for mark, name in _MARKS if data.startswith(mark)), encoding or "utf-8")
     if encoding is None and used == "utf-8" and b"\0" in data[:1000]:
@@ -94,7 +99,7 @@ def decode(path: Path, encoding: str | None) -> tuple[str, str]:
 
 
 def _separator_of(header: str, path: Path) -> str:
-    if path.suffix == ".tsv":
+    if ".tsv" in path.suffixes[-2:]:
         return "\t"
     outside = "".join(header.split('"')[::2])
     return max(_SEPARATORS, key=outside.count) if any(mark in outside for mark in _SEPARATORS) else ","

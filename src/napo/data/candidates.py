@@ -8,6 +8,7 @@ Each case has its own generator, keyed by list seed, split, user and position: n
 the target would give equal targets equal slots and companions, and a rule that reads no history would win.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from napo.files import write_aside
 from napo.rng import rng_for
 
 Negatives = Literal["uniform", "popularity", "matched"]
+RELEASED = "as released"  # what `negatives` says of lists that came with the data
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,29 @@ def draw_candidates(
     return _sealed(items, slot, list_seed, negatives, split.digest)
 
 
+def released_candidates(cases: Cases, released: Sequence[IntArray | None]) -> tuple[Cases, CandidateLists]:
+    """The lists that the data's own files name, and the cases that have one: for the protocol `legacy` alone.
+
+    released: for each user of the split (here a row) its candidates, or None. Raises UserError where no case has a
+    list, or their lengths differ.
+    """
+    found = [released[user] for user in cases.user.tolist()]
+    places = np.array([case for case, listed in enumerate(found) if listed is not None], dtype=np.int64)
+    lists = [listed for listed in found if listed is not None]
+    lengths = sorted({len(listed) for listed in lists})
+    if len(lengths) != 1:
+        raise UserError(
+            f"the {cases.part} cases have lists of {', '.join(map(str, lengths))} candidates"
+            if lengths
+            else f"no {cases.part} case has a candidate list in the data's files",
+            where="evaluation.protocols: legacy",
+            remedy="leave `legacy` out, or use files whose rows have an `itemList` of one length",
+        )
+    items, cases = np.stack(lists), cases.take(places)
+    slot = np.argmax(items == cases.target[:, None], axis=1)
+    return cases, _sealed(items, slot, 0, RELEASED, cases.split.digest)
+
+
 def popularity_tenths(popularity: IntArray) -> IntArray:
     """(items,), 0 (least) to 9: the tenth of the items, by popularity; equal popularity, equal tenth."""
     below = np.searchsorted(np.sort(popularity), popularity, side="left")
@@ -131,7 +156,13 @@ def popularity_tenths(popularity: IntArray) -> IntArray:
 
 
 def _avoided(split: Split, user: int, position: int) -> IntArray:
-    return split.sequences[user][position:] if split.mask_seen == "none" else split.known[user]
+    if split.mask_seen != "none":
+        return split.known[user]
+    sequence = split.sequences[user]
+    if split.rows is None:
+        return sequence[position:]
+    # a row does not show which of its user's other items came later: all that its history does not show
+    return np.append(np.setdiff1d(split.known[user], sequence[:position]), sequence[position])
 
 
 def _first_of_distinct_titles(

@@ -38,7 +38,14 @@ class Histories:
 
     @classmethod
     def of(cls, split: Split) -> "Histories":
-        return cls(split.user_keys, split.sequences, split.known, split.popularity)
+        """All users of the split. Of rows: each user's newest window, and nobody where rows carry no user."""
+        if split.rows is None:
+            return cls(split.user_keys, split.sequences, split.known, split.popularity)
+        users = [] if split.rows.users is None else split.rows.users.tolist()
+        newest = {user: row for row, user in enumerate(users)}  # files are ordered in time: the last row stays
+        rows = [newest[user] for user in range(len(split.rows.user_keys))]
+        liked, known = (tuple(arrays[row] for row in rows) for arrays in (split.sequences, split.known))
+        return cls(split.rows.user_keys, liked, known, split.popularity)
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -6,26 +6,34 @@ Gives   Prepared: the split, validation and test cases with their candidate list
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from napo.data.candidates import CandidateLists, draw_candidates
+import numpy as np
+
+from napo.data.candidates import CandidateLists, draw_candidates, released_candidates
 from napo.data.log import InteractionLog
 from napo.data.settings import Columns, DataSettings
 from napo.data.source import load_source
-from napo.data.split import Cases, Split, SplitSettings, make_split
+from napo.data.split import Cases, Part, Split, SplitSettings, make_split
+from napo.data.window_split import split_windows
+from napo.data.windows import Windows, load_windows
 from napo.errors import UserError
 from napo.recipe_keys import Recipe
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """valid: the cases that every look at validation uses, a fixed sample; test: all test cases."""
+    """valid: the cases that every look at validation uses, a fixed sample; test: all test cases.
 
-    log: InteractionLog
+    legacy: by part, the cases and lists that the data's own files name; empty where the recipe does not ask for them.
+    """
+
+    log: InteractionLog | Windows
     split: Split
     valid: Cases
     valid_lists: CandidateLists
@@ -33,6 +41,7 @@ class Prepared:
     test_lists: CandidateLists
     all_valid: Cases
     all_valid_lists: CandidateLists
+    legacy: Mapping[Part, tuple[Cases, CandidateLists]] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -40,14 +49,26 @@ class Prepared:
         parts = [self.split.digest, self.valid_lists.digest, self.test_lists.digest]
         return key_of(parts)
 
+    def under(self, protocol: str) -> "Prepared":
+        """The same with the cases and lists of a protocol in the place of its own: `legacy` has others."""
+        if protocol != "legacy":
+            return self
+        if not self.legacy:
+            raise UserError(
+                "this recipe does not ask for the lists that came with the data",
+                where="evaluation.protocols",
+                remedy="train with `legacy` among them, on rows that have an `itemList`",
+            )
+        (valid, valid_lists), (test, test_lists) = self.legacy["valid"], self.legacy["test"]
+        return replace(self, all_valid=valid, all_valid_lists=valid_lists, test=test, test_lists=test_lists)
+
 
 def prepare(recipe: Recipe, folder: Path | None = None) -> Prepared:
     """Read, split, and draw the lists; kept in `folder`, and checked against their checksum when they lie there.
 
     Raises UserError for data that can't be read or is too little to validate and test on.
     """
-    log = load_source(data_settings(recipe))
-    split = make_split(log, SplitSettings(**recipe.split.model_dump()))
+    log, split = _log_and_split(data_settings(recipe), SplitSettings(**recipe.split.model_dump()))
     valid, test = split.cases("valid"), split.cases("test")
     for name, cases in (("validation", valid), ("test", test)):
         if not len(cases):
@@ -69,22 +90,34 @@ def prepare(recipe: Recipe, folder: Path | None = None) -> Prepared:
         test_lists=_lists(recipe, test, folder),
         all_valid=valid,
         all_valid_lists=valid_lists,
+        legacy=_released(log, valid, test) if "legacy" in recipe.evaluation.protocols else {},
     )
+
+
+def _log_and_split(data: DataSettings, settings: SplitSettings) -> tuple[InteractionLog | Windows, Split]:
+    if data.test is not None:
+        windows = load_windows(data)
+        return windows, split_windows(windows, settings)
+    log = load_source(data)
+    return log, make_split(log, settings)
+
+
+def _released(log: InteractionLog | Windows, *parts: Cases) -> dict[Part, tuple[Cases, CandidateLists]]:
+    assert isinstance(log, Windows), "recipe_checks has made sure"
+    listed = {window.key: window.listed for window in log.windows}
+    found = {}
+    for cases in parts:
+        rows = [listed[key] for key in cases.split.user_keys]
+        released = [None if row is None else np.array(row, dtype=np.int64) for row in rows]
+        found[cases.part] = released_candidates(cases, released)
+    return found
 
 
 def data_settings(recipe: Recipe) -> DataSettings:
     """The recipe's data section in the data layer's words."""
     section = recipe.data
-    return DataSettings(
-        source=section.source,
-        interactions=section.interactions,
-        items=section.items,
-        columns=Columns(**section.columns.model_dump(exclude_defaults=True)),
-        encoding=section.encoding,
-        separator=section.separator,
-        untitled=section.untitled,
-        repeats=section.repeats,
-    )
+    columns = Columns(**section.columns.model_dump(exclude_defaults=True))
+    return DataSettings(**{**section.model_dump(exclude={"columns"}), "columns": columns})
 
 
 def _lists(recipe: Recipe, cases: Cases, folder: Path | None) -> CandidateLists:

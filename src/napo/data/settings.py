@@ -14,8 +14,11 @@ from napo.settings import Strict
 
 Untitled = Literal["stop", "drop", "id"]
 Repeats = Literal["first", "last", "all"]
-SplitName = Literal["last_tenth", "leave_one_out", "global_time"]
+SplitName = Literal["last_tenth", "leave_one_out", "global_time", "users", "files"]
 MaskSeen = Literal["history", "none"]
+
+ROW_FILES = ("train", "valid", "test")  # the keys under `data:` that name files of rows
+DATA_FILES = ("interactions", "items", *ROW_FILES)  # those that name files
 
 
 class Columns(Strict):
@@ -32,9 +35,13 @@ class Columns(Strict):
 
 
 class DataSettings(Strict):
-    """The keys under `data:` in a recipe: either `source`, or `interactions` with (mostly) `items`.
+    """The keys under `data:` in a recipe: `source`, or `interactions` with (mostly) `items`, or rows with `items`.
 
     source: a data set that `napo data fetch` knows.
+    train, valid, test: files of rows (history, next item), with `split.name: files`; JSON lines of ids, or the JSON
+    of S-DPO and LLaRA. Without `train` the users of `valid` are dealt out: the share `split.valid` of them validates,
+    the others train.
+    folder: where the relative paths of this section start from; if left out, from the recipe's folder.
     interactions, items: CSV, TSV, Parquet or RecBole files; without `items` the log's own title column is used.
     columns: what the files call user, item, rating, time, title; common names are recognised.
     encoding, separator: only where they can't be told from the file; a byte-order mark is stronger.
@@ -44,8 +51,12 @@ class DataSettings(Strict):
     """
 
     source: Literal["ml-100k"] | None = None
+    folder: Path | None = None
     interactions: Path | None = None
     items: Path | None = None
+    train: Path | None = None
+    valid: Path | None = None
+    test: Path | None = None
     columns: Columns = Field(default_factory=Columns)
     encoding: str | None = None
     separator: str | None = Field(default=None, min_length=1, max_length=1)
@@ -54,26 +65,36 @@ class DataSettings(Strict):
 
     @model_validator(mode="after")
     def _names_one_log(self) -> "DataSettings":
-        if (self.source is None) == (self.interactions is None):
-            raise ValueError("give either `source` or `interactions`")
+        given = [name for name in ("source", "interactions", "test") if getattr(self, name) is not None]
+        rows = [name for name in ROW_FILES if getattr(self, name) is not None]
+        if len(given) != 1 or (rows and given != ["test"]):
+            raise ValueError("give either `source` or `interactions`, or rows: `train`, `valid`, `test`")
+        if rows and (self.valid is None or self.items is None):
+            raise ValueError("rows need `valid` and `test`, and `items` for the titles")
         if self.source is not None and self.items is not None:
             raise ValueError("`items` goes with `interactions`; a `source` has its own")
         return self
 
     def relative_to(self, folder: Path) -> "DataSettings":
         """The same settings, with paths taken from `folder` (where the recipe lies)."""
-        paths = {name: getattr(self, name) for name in ("interactions", "items")}
+        paths = {name: getattr(self, name) for name in DATA_FILES}
         return self.model_copy(update={name: folder / path for name, path in paths.items() if path is not None})
+
+    @property
+    def label(self) -> str:
+        """What reports call the data."""
+        return str(self.source or self.interactions or self.test)
 
 
 class SplitSettings(Strict):
     """The keys under `split:` in a recipe.
 
     name: `last_tenth` holds out the last tenth of each user's events for test and the tenth before for validation;
-    `leave_one_out` the last event and the last but one; `global_time` cuts all users at two instants.
+    `leave_one_out` the last event and the last but one; `global_time` cuts all users at two instants; `users` holds
+    out whole users, drawn by chance; `files` is for rows, whose files say to which part they belong.
     min_rating: only events rated at least so high count as liked; the others are known, but never a target.
     min_history: a case needs at least so many liked items before its target.
-    valid, test: shares of the events on each side of the cuts, for `global_time`.
+    valid, test: shares of the events on each side of the cuts, for `global_time`; shares of the users, for `users`.
     known: candidates avoid `all` the items that the user has events with, or only the `liked` ones.
     mask_seen: `history` (a target is an item the user had not met before) or `none` (repeats count, as in music).
     """

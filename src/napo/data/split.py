@@ -24,6 +24,29 @@ from napo.errors import UserError
 from napo.rng import rng_for
 
 Part = Literal["valid", "test"]
+UNSEEN_USERS = ("users", "files")  # splits whose held-out users have no training events
+LEAKS = {
+    "last_tenth": "training holds other users' events that are later than a test case",
+    "leave_one_out": "training holds other users' events that are later than a test case, most of all those of users"
+    " who went on longer",
+    "global_time": "nothing of the future is known in training",
+    "users": "no test user was trained on; training holds other users' events of the same time and later",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What a split has beside where its "users" are rows, a window of history and the next item each.
+
+    begins: (rows,) where the row's own item stands: what is before it is read, never trained, judged or counted.
+    seen: per row, what training may know its user to have met; empty for rows that are not trained.
+    users: (rows,) the user of each; None where the rows carry no user, and are taken for one each.
+    """
+
+    begins: IntArray
+    seen: tuple[IntArray, ...]
+    users: IntArray | None
+    user_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +57,8 @@ class Split:
     known: per user, the distinct items of all the user's events, held out or not, by default liked or not; sorted.
     times: per user, the milliseconds of `sequences`; None without times.
     met_before: per user, True where the user had met the item earlier, at any rating; None: nowhere.
+    rows: for data that come as rows (data.windows); a "user" above is then a row. None for a log.
+    notes: sentences that a reader of the figures must know.
     """
 
     name: str
@@ -48,12 +73,16 @@ class Split:
     mask_seen: MaskSeen = "history"
     times: tuple[IntArray, ...] | None = None
     met_before: tuple[BoolArray, ...] | None = None
+    rows: Rows | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of who, what, and where the cuts are."""
         lengths = np.array([len(sequence) for sequence in self.sequences], dtype=np.int64)
         flat = [_joined(self.sequences), _joined(self.known), lengths, self.valid_from, self.test_from]
+        if self.rows is not None:
+            flat += [self.rows.begins, _joined(self.rows.seen), *([] if self.rows.users is None else [self.rows.users])]
         return digest_of(self.name, self.min_history, self.mask_seen, self.user_keys, self.catalog.digest, *flat)
 
     @cached_property
@@ -62,9 +91,23 @@ class Split:
         train = _joined([self.train(user) for user in range(len(self.sequences))])
         return np.bincount(train, minlength=len(self.catalog)).astype(np.int64)
 
+    @cached_property
+    def begins(self) -> IntArray:
+        """(users,) where each user's own events begin: 0 but for rows, which bring a history."""
+        return np.zeros_like(self.valid_from) if self.rows is None else self.rows.begins
+
     def train(self, user: int) -> IntArray:
         """The user's training items, oldest first."""
-        return self.sequences[user][: int(self.valid_from[user])]
+        return self.sequences[user][int(self.begins[user]) : int(self.valid_from[user])]
+
+    def seen(self, user: int) -> IntArray:
+        """The items that training may know the user to have met: those that are never drawn as rejected ones."""
+        return self.train(user) if self.rows is None else self.rows.seen[user]
+
+    @property
+    def unit(self) -> str:
+        """What intervals resample: users, or rows that carry no user."""
+        return "rows" if self.rows is not None and self.rows.users is None else "users"
 
     def cases(self, part: Part) -> "Cases":
         """What the table's figures are made of: every held-out event whose history is long enough."""
@@ -100,6 +143,8 @@ class Split:
         return user, start[user] + within
 
     def _is_cold(self, user: IntArray) -> BoolArray:
+        if self.name in UNSEEN_USERS:  # that nobody in test was trained on is what these splits are for
+            return np.zeros(len(user), dtype=np.bool_)
         return np.asarray(self.valid_from[user] == 0)
 
     def _is_short(self, position: IntArray) -> BoolArray:
@@ -129,6 +174,12 @@ class Cases:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    @property
+    def units(self) -> IntArray:
+        """(cases,) what each belongs to when intervals are made: its user, or its row where rows carry no user."""
+        rows = self.split.rows
+        return self.user if rows is None or rows.users is None else rows.users[self.user]
 
     def history(self, case: int) -> IntArray:
         """The liked items before the target, oldest first, all of them, earlier held-out ones too."""
@@ -163,6 +214,8 @@ def make_split(log: InteractionLog, settings: SplitSettings | None = None) -> Sp
         if times is None:
             raise UserError("`global_time` needs times", remedy="name the time column, or use `last_tenth`")
         valid_from, test_from = _cut_by_time(times, settings)
+    elif settings.name == "users":
+        valid_from, test_from = _cut_by_user(log.user_keys, lengths, settings)
     else:
         valid_from, test_from = _cut_by_count(lengths, settings)
     met_before = tuple(flags.astype(np.bool_) for flags in _by_user(liked, "met_before", users))
@@ -178,6 +231,7 @@ def make_split(log: InteractionLog, settings: SplitSettings | None = None) -> Sp
         mask_seen=settings.mask_seen,
         times=times,
         met_before=met_before if any(flags.any() for flags in met_before) else None,
+        notes=_notes(settings.name, times),
     )
     split.counts.update(_counts(split, log, lengths))
     if split.counts["test_cases"] + split.counts["test_cold_cases"] == 0:
@@ -247,6 +301,39 @@ def _cut_by_time(times: tuple[IntArray, ...], settings: SplitSettings) -> tuple[
     return valid_from, test_from
 
 
+def _cut_by_user(keys: Sequence[str], lengths: IntArray, settings: SplitSettings) -> tuple[IntArray, IntArray]:
+    """(users,) twice: whole users validate or test, of those who have a case to give; all others train."""
+    able = np.flatnonzero(lengths > settings.min_history)
+    if len(able) < 3:
+        raise UserError(
+            f"{len(able)} users have more than {settings.min_history} liked events: too few to hold some of them out",
+            where="split.name: users",
+            remedy="use `last_tenth`, or lower `min_history`",
+        )
+    test, valid, _ = dealt(sorted(keys[user] for user in able.tolist()), settings.test, settings.valid)
+    in_test, in_valid = (np.array([key in held for key in keys]) for held in (test, valid))
+    return np.where(in_test | in_valid, 0, lengths), np.where(in_test, 0, lengths)
+
+
+def dealt(users: Sequence[str], *shares: float) -> list[set[str]]:
+    """Users drawn by chance into sets of these shares, one at least each, and the rest; no seed moves the draw."""
+    order = rng_for("users").permutation(len(users)).tolist()
+    sets, start = [], 0
+    for share in shares:
+        stop = start + max(1, round(share * len(users)))
+        sets.append({users[place] for place in order[start:stop]})
+        start = stop
+    return [*sets, {users[place] for place in order[start:]}]
+
+
+def _notes(name: str, times: tuple[IntArray, ...] | None) -> tuple[str, ...]:
+    notes = [f"split {name}: {LEAKS[name]}"]
+    if times is not None and (tied := _at_one_instant(times)):
+        share = tied / sum(map(len, times))
+        notes.append(f"{share:.1%} of events share their time with another of their user: the file's order decides")
+    return tuple(notes)
+
+
 def _counts(split: Split, log: InteractionLog, lengths: IntArray) -> dict[str, int]:
     """Every user and every held-out event under exactly one heading."""
     users = np.arange(len(lengths))
@@ -256,14 +343,17 @@ def _counts(split: Split, log: InteractionLog, lengths: IntArray) -> dict[str, i
     cold[split.cold_cases("test").user] = True
     none = lengths == 0
     held_out = lengths > split.test_from
-    short = ~(evaluated | cold | none) & (held_out | (lengths <= split.min_history) | (split.name != "global_time"))
+    validated = (split.name == "users") & (split.valid_from < split.test_from)
+    whole = split.name in ("global_time", "users")  # a user may well have nothing held out, however many events
+    short = ~(evaluated | cold | none | validated) & (held_out | (lengths <= split.min_history) | (not whole))
     return {
         "users": len(users),
         "users_evaluated": int(evaluated.sum()),
         "users_too_short": int(short.sum()),
         "users_without_training_events": int(cold.sum()),
         "users_without_liked_events": int(none.sum()),
-        "users_only_in_training": int((~(evaluated | cold | none | short)).sum()),
+        "users_only_in_training": int((~(evaluated | cold | none | short | validated)).sum()),
+        **({"users_only_in_validation": int(validated.sum())} if split.name == "users" else {}),
         "events": log.frame.height,
         "events_liked": int(lengths.sum()),
         "events_at_one_instant": _at_one_instant(split.times),
@@ -295,7 +385,8 @@ def users_in_words(counts: dict[str, int]) -> str:
         ("users_too_short", "too short"),
         ("users_without_training_events", "without training events, evaluated apart"),
         ("users_without_liked_events", "without liked events"),
+        ("users_only_in_validation", "only in validation"),
         ("users_only_in_training", "with nothing held out"),
     )
-    said = [f"{counts[key]:,} {words}" for key, words in kinds if counts[key] or key == "users_evaluated"]
+    said = [f"{counts[key]:,} {words}" for key, words in kinds if counts.get(key) or key == "users_evaluated"]
     return f"{counts['users']:,} users: {', '.join(said)}"

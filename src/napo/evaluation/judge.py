@@ -44,7 +44,9 @@ def judge(
     full_cases: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """A scorer on the test cases. protocol: `cand20`, among each case's candidates; `full`, over the whole catalog.
+    """A scorer on the test cases. protocol: `full`, over the whole catalog; else among each case's candidates.
+
+    `legacy` is judged on `prepared.under("legacy")`: candidates that came with the data.
 
     ks: of HR@k and NDCG@k among candidates; 1, by which rows are compared, is always one of them.
     full_cases: so many of the cases, the same for every scorer, under `full`; None: all.
@@ -75,6 +77,11 @@ def table_of(
 ) -> ResultTable:
     """The protocol's table, with those of the leak checks that its figures depend on."""
     return make_table(rows, base=base, checks=checks_for(protocol, checks))
+
+
+def lists_of(protocol: str) -> str:
+    """Which lists a protocol's leak checks are about: those drawn by us, or those that came with the data."""
+    return "legacy" if protocol == "legacy" else "drawn"
 
 
 def checks_of(prepared: Prepared, prompt: PromptText | None = None) -> list[Check]:

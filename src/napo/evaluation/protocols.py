@@ -83,7 +83,8 @@ def evaluate_candidates(
         lists=lists.digest,
         negatives=lists.negatives,
         candidates=width,
-        users=cases.user,
+        unit=cases.split.unit,
+        users=cases.units,
         targets=cases.target,
         ranks=ranks.worst,
         best_ranks=ranks.best,
@@ -145,12 +146,13 @@ def evaluate_full(
         cases=kept,
         dropped=np.flatnonzero(seen),
         cold=int((cases.split.popularity[cases.target[kept]] == 0).sum()),
-        users=cases.user[kept],
+        unit=cases.split.unit,
+        users=cases.units[kept],
         targets=cases.target[kept],
         ranks=ranks,
         top=top,
         bias=bias_report(
-            top, [past[case] for case in kept], cases.target[kept], cases.user[kept], cases.split.popularity
+            top, [past[case] for case in kept], cases.target[kept], cases.units[kept], cases.split.popularity
         ),
     )
 

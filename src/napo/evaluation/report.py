@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 REPORT, PLOTS = "report.html", "plots"
 _STAGES = {"sft": "Supervised stage", "preference": "Preference stage"}  # as a run names their folders
-_PROTOCOLS = {"cand20": "Among 20 candidates", "full": "Over the whole catalog"}
+_PROTOCOLS = {"cand20": "Among 20 candidates", "full": "Over the whole catalog", "legacy": "Among the data's own lists"}
 _MANY_RUNS = 8  # from here on their table is folded
 
 

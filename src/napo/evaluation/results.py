@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 from napo.arrays import BoolArray, FloatArray, IntArray
+from napo.data.candidates import RELEASED
 from napo.evaluation.metrics import (
     auc,
     expected_hr_at,
@@ -37,6 +38,8 @@ class Result(Protocol):
     def scorer(self) -> str: ...
     @property
     def prompt(self) -> PromptKind | None: ...
+    @property
+    def unit(self) -> str: ...
     @property
     def users(self) -> IntArray: ...
     @property
@@ -78,12 +81,14 @@ class CandidateResult:
     target_popularity: FloatArray  # (n,)
     candidate_popularity: float
     ks: tuple[int, ...] = (1, 5, 10)
+    unit: str = "users"  # what `users` numbers, and intervals resample; `rows` where rows carry no user
 
     @property
     def conditions(self) -> dict[str, str]:
         """What must be the same in all the rows of a table."""
+        drawn = f"cand{self.candidates}, {self.negatives} negatives"
         return {
-            "protocol": f"cand{self.candidates}, {self.negatives} negatives",
+            "protocol": f"legacy, {self.candidates} candidates as released" if self.negatives == RELEASED else drawn,
             "part": self.part,
             "split": self.split,
         }
@@ -132,7 +137,7 @@ class CandidateResult:
     @property
     def notes(self) -> list[str]:
         """What a reader must know of this row."""
-        notes = _cold_note(int((self.target_popularity == 0).sum()), self.users.size)
+        notes = _unit_note(self.unit) + _cold_note(int((self.target_popularity == 0).sum()), self.users.size)
         if self.tie_share > 0.001:
             expected = float(self.expected["HR@1"].mean()) if 1 in self.ks else float("nan")
             notes.append(
@@ -164,6 +169,7 @@ class FullResult:
     top: IntArray  # (n, k)
     bias: BiasReport
     lists: None = None
+    unit: str = "users"
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -207,7 +213,7 @@ class FullResult:
     @property
     def notes(self) -> list[str]:
         """What a reader must know of this row."""
-        notes = _cold_note(self.cold, self.users.size)
+        notes = _unit_note(self.unit) + _cold_note(self.cold, self.users.size)
         if self.dropped.size:
             notes.append(
                 f"{self.dropped.size:,} cases left out: their target is among the user's earlier items,"
@@ -216,6 +222,11 @@ class FullResult:
         if unreached := int((self.ranks == 0).sum()):
             notes.append(f"{self.scorer}: {unreached:,} targets not reached by the search, counted as misses")
         return notes
+
+
+def _unit_note(unit: str) -> list[str]:
+    """Rows of one user overlap, which nothing can account for where they do not say whose they are."""
+    return ["rows carry no user: intervals resample rows, and are narrower than users' would be"] * (unit == "rows")
 
 
 def _cold_note(cold: int, cases: int) -> list[str]:

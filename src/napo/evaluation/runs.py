@@ -11,7 +11,8 @@ from typing import Literal
 
 from napo.data.prepare import Prepared, prepare
 from napo.errors import UserError
-from napo.evaluation.judge import baseline_results, checks_of, judge, language_checks, prompt_of, table_of
+from napo.evaluation.judge import baseline_results, checks_of, judge, language_checks, lists_of, prompt_of, table_of
+from napo.evaluation.leaks import Check
 from napo.evaluation.table import ResultTable
 from napo.models.language import LanguageModel, open_folder
 from napo.recipe import Recipe, load_recipe
@@ -34,17 +35,20 @@ def evaluate_run(
 ) -> list[ResultTable]:
     """A table for each protocol: the one asked for, or the recipe's."""
     recipe, prepared, language = open_run(folder)
-    if part == "valid":
-        prepared = replace(prepared, test=prepared.all_valid, test_lists=prepared.all_valid_lists)
-    checks = checks_of(prepared, prompt_of(recipe)) if part == "test" else []
-    checks += language_checks(language, prepared, display_name(recipe))
+    checks: dict[str, list[Check]] = {}
     ranker = language.ranker()
     tables = []
     for name in recipe.evaluation.protocols if protocol is None else (protocol,):
         cases, ks = recipe.evaluation.full_cases, recipe.evaluation.ks
-        rows = baseline_results(prepared, name, cases, ks)
-        rows[display_name(recipe)] = judge(ranker, prepared, name, prompt=recipe.prompt.kind, ks=ks, full_cases=cases)
-        tables.append(table_of(name, rows, checks, base="popularity"))
+        judged, lists = prepared.under(name), lists_of(name)
+        if part == "valid":
+            judged = replace(judged, test=judged.all_valid, test_lists=judged.all_valid_lists)
+        if lists not in checks:
+            checks[lists] = checks_of(judged, prompt_of(recipe)) if part == "test" else []
+            checks[lists] += language_checks(language, judged, display_name(recipe))
+        rows = baseline_results(judged, name, cases, ks)
+        rows[display_name(recipe)] = judge(ranker, judged, name, prompt=recipe.prompt.kind, ks=ks, full_cases=cases)
+        tables.append(table_of(name, rows, checks[lists], base="popularity"))
     return tables
 
 

@@ -256,7 +256,7 @@ def _heading(runs: Mapping[str, Sequence[Result]], checks: Sequence[Check]) -> s
     parts += [f"prompt {prompts[0]}"] if prompts else []
     parts += [f"{name} {value}" for name, value in first.conditions.items() if name not in ("protocol", "part")]
     parts += [f"lists {_short([result.lists for result in results])}"] if first.lists else []
-    parts += [f"{first.users.size:,} {first.conditions['part']} cases of {np.unique(first.users).size:,} users"]
+    parts += [f"{first.users.size:,} {first.conditions['part']} cases of {np.unique(first.users).size:,} {first.unit}"]
     return ("LEAKED: " if leaked(checks) else "") + "; ".join(parts)
 
 

@@ -145,6 +145,22 @@ def rows_of_pass(
     return rows, users
 
 
+def windows_of_pass(
+    windows: Sequence[IntArray], *, longest: int, leave_out: float, seed: int, epoch: int
+) -> tuple[list[IntArray], list[int]]:
+    """As `rows_of_pass`, for rows that train their last item alone: it always stays, and what is too long for the
+    model loses its oldest items. An empty window gives no row.
+    """
+    rows, users = [], []
+    for user, items in enumerate(windows):
+        if len(items):
+            kept = rng_for(seed, "leave_out", epoch, user).random(len(items)) >= leave_out
+            kept[-1] = True
+            rows.append(items[kept][-longest:])
+            users.append(user)
+    return rows, users
+
+
 def draw_unseen(seen: IntArray, items: int, shape: tuple[int, int], rng: np.random.Generator) -> IntArray:
     """Uniform item ids of that shape, none of them in `seen` (sorted, distinct); without a retry."""
     ranks = rng.integers(items - len(seen), size=shape)  # the how-manieth unseen item
@@ -158,7 +174,10 @@ class _Run:
     def __init__(self, split: Split, settings: AuxiliarySettings, seed: int, device: torch.device) -> None:
         self.settings, self.seed, self.user_keys = settings, seed, split.user_keys
         self.key = {"split": split.digest, "seed": seed, "settings": settings.model_dump()}
-        self.trains = [np.asarray(split.train(user)) for user in range(len(split.sequences))]
+        self.are_windows, self.seen = split.rows is not None, split.seen
+        self.trains = [split.train(user) for user in range(len(split.sequences))]
+        if self.are_windows:  # with what is before the trained item
+            self.trains = [whole if len(own) else own for own, whole in zip(self.trains, split.sequences, strict=True)]
         torch.manual_seed(seed_for(seed, "sasrec", "weights"))
         self.model = SASRec(len(split.catalog), settings.model).to(device)
         self.optimizer = torch.optim.AdamW(
@@ -187,6 +206,8 @@ class _Run:
                 group["lr"] = settings.lr * self.lr_factor((self.epoch + done / len(batches)) / settings.epochs)
             ids = ids.to(model.device)
             real = ids != PADDING  # (B, L)
+            if self.are_windows:  # the last of each row
+                real = real & ~torch.cat([real[:, 1:], real.new_zeros(len(real), 1)], dim=1)
             states = model(ids[:, :-1])  # (B, L, d): state t predicts item t
             if negatives is not None:
                 negatives = negatives.to(model.device)
@@ -206,7 +227,7 @@ class _Run:
     def batches(self) -> list[tuple[Tensor, Tensor | None]]:
         """This epoch's rows in a new order: ids (B, L), and negatives (places, K) where the loss wants them."""
         settings, model = self.settings, self.settings.model
-        rows, users = rows_of_pass(
+        rows, users = (windows_of_pass if self.are_windows else rows_of_pass)(
             self.trains,
             longest=model.max_length + 1,  # the last item is predicted, not read
             leave_out=settings.leave_out,
@@ -220,14 +241,18 @@ class _Run:
             negatives = None
             if model.loss != "ce":
                 negatives = torch.from_numpy(
-                    np.concatenate([self.negatives_of(users[row], row, len(rows[row])) for row in taken])
+                    np.concatenate([self.negatives_of(users[row], row, self.places_of(rows[row])) for row in taken])
                 )
             batches.append((pad([rows[row] for row in taken]), negatives))
         return batches
 
+    def places_of(self, row: IntArray) -> int:
+        """How many of a row's items are predicted."""
+        return 1 if self.are_windows else len(row)
+
     def negatives_of(self, user: int, row: int, places: int) -> IntArray:
         """(places, K) items that the user's training doesn't hold."""
-        seen, items = np.unique(self.trains[user]), self.model.items.num_embeddings
+        seen, items = np.unique(self.seen(user)), self.model.items.num_embeddings
         if len(seen) == items:
             raise UserError(
                 f"user {self.user_keys[user]!r} took every item: `{self.settings.model.loss}` finds no negative",

@@ -29,22 +29,28 @@ class AuxiliaryVectors:
     """The auxiliary model's frozen vectors: of the items, and of a user's history before each event, kept once made."""
 
     def __init__(
-        self, sequences: tuple[IntArray, ...], encode: Callable[[list[IntArray]], FloatArray], items: FloatArray
+        self,
+        sequences: tuple[IntArray, ...],
+        encode: Callable[[list[IntArray]], FloatArray],
+        items: FloatArray,
+        begins: IntArray | None = None,
     ) -> None:
-        """sequences: each user's training items. encode: histories -> (n, d); items: (items, d).
+        """sequences: each user's items up to the end of training. encode: histories -> (n, d); items: (items, d).
 
-        A score is the dot product of the two.
+        A score is the dot product of the two. begins: (users,) the first position that is asked for; None: 0.
         """
         self.sequences, self.encode, self.items = sequences, encode, items
+        self.begins = begins
         self._users: dict[int, FloatArray] = {}
 
     def histories(self, user: int, positions: IntArray) -> FloatArray:
         """(s, d): vectors of what the user liked before each position."""
+        first = 0 if self.begins is None else int(self.begins[user])
         if user not in self._users:
             # all of a user's at once: in other company they would round otherwise, and the nearest peers be others
             sequence = self.sequences[user]
-            self._users[user] = self.encode([sequence[:stop] for stop in range(len(sequence))])
-        return self._users[user][positions]
+            self._users[user] = self.encode([sequence[:stop] for stop in range(first, len(sequence))])
+        return self._users[user][positions - first]
 
 
 @dataclass(frozen=True)
@@ -117,13 +123,13 @@ class TrainingBatches(Dataset[Batch]):
             return row, np.empty((len(row.chosen), 0), dtype=np.int64), NONE
         assert drawing.sampler is not None
         split = settings.layout.split
-        train = split.train(row.user)
+        met = split.seen(row.user)
         count = max(drawing.count, drawing.listed - 1)
         rejected = np.empty((len(row.chosen), count), dtype=np.int64)
         for index, (position, chosen) in enumerate(zip(row.positions, row.chosen, strict=True)):
             example = Example(row.user, split.sequences[row.user][:position], int(chosen))
             rng = rng_for(settings.seed, "negatives", epoch, split.user_keys[row.user], int(position))
-            rejected[index] = drawing.sampler.draw(example, np.append(train, chosen), count, rng)
+            rejected[index] = drawing.sampler.draw(example, np.append(met, chosen), count, rng)
         listed = NONE
         if drawing.listed:
             rng = rng_for(settings.seed, "listed", epoch, split.user_keys[row.user], int(row.positions[0]))
@@ -158,7 +164,7 @@ class TrainingBatches(Dataset[Batch]):
     def _seen(self, drawn: list[tuple[TrainingRow, IntArray, IntArray]]) -> Tensor:
         """(B, S) each example's user's training items, padded with -1."""
         split = self.settings.layout.split
-        seen = [split.train(row.user) for row, _, _ in drawn]
+        seen = [split.seen(row.user) for row, _, _ in drawn]
         padded = np.full((len(seen), max(map(len, seen))), -1, dtype=np.int64)
         for index, items in enumerate(seen):
             padded[index, : len(items)] = items

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napo.errors import UserError
-from napo.evaluation.judge import baseline_results, checks_of, judge, language_checks, prompt_of, table_of
+from napo.evaluation.judge import baseline_results, checks_of, judge, language_checks, lists_of, prompt_of, table_of
 from napo.evaluation.leaks import Check
 from napo.evaluation.results import Result
 from napo.evaluation.runs import display_name
@@ -62,16 +62,14 @@ def compare_recipes(
     names = _names(recipes)
     results: dict[str, dict[str, list[Result]]] = {}
     runs: list[Trained] = []
-    checks: list[Check] = []
+    checks: dict[str, list[Check]] = {}
     for offset in range(seeds):
         for number, (path, recipe) in enumerate(recipes.items()):
             seeded = recipe.model_copy(update={"seed": recipe.seed + offset})
             folder = out / f"seed-{seeded.seed}" / path.stem
             progress.say(f"{names[path]}, seed {seeded.seed}")
             run = train_recipe(seeded, folder, resume=True, progress=progress, need_auxiliary=number == 0)
-            checks = checks or checks_of(run.prepared, prompt_of(recipe))
-            if offset == 0:  # what a model reads is the method's, not the seed's
-                checks += language_checks(run.language, run.prepared, names[path])
+            _check(run, names[path], checks, model=offset == 0)  # what a model reads is the method's, not the seed's
             _judge(run, names[path], results, first=number == 0)
             runs.append(_in_short(run, names[path]))
     return _compared(results, runs, checks, base)
@@ -82,15 +80,26 @@ def judged_alone(run: Run) -> Comparison:
     name = display_name(run.recipe)
     results: dict[str, dict[str, list[Result]]] = {}
     _judge(run, name, results, first=True)
-    checks = checks_of(run.prepared, prompt_of(run.recipe)) + language_checks(run.language, run.prepared, name)
+    checks: dict[str, list[Check]] = {}
+    _check(run, name, checks, model=True)
     return _compared(results, [_in_short(run, name)], checks, "popularity")
 
 
+def _check(run: Run, name: str, checks: dict[str, list[Check]], *, model: bool) -> None:
+    """Add the leak checks of each kind of lists, once, and where `model` says so those of the run's model."""
+    for lists, protocol in {lists_of(protocol): protocol for protocol in run.recipe.evaluation.protocols}.items():
+        prepared = run.prepared.under(protocol)
+        if lists not in checks:
+            checks[lists] = checks_of(prepared, prompt_of(run.recipe))
+        if model:
+            checks[lists] += language_checks(run.language, prepared, name)
+
+
 def _compared(
-    results: dict[str, dict[str, list[Result]]], runs: list[Trained], checks: list[Check], base: str
+    results: dict[str, dict[str, list[Result]]], runs: list[Trained], checks: dict[str, list[Check]], base: str
 ) -> Comparison:
     tables = {
-        protocol: table_of(protocol, rows, checks, base=base if base in rows else None)
+        protocol: table_of(protocol, rows, checks[lists_of(protocol)], base=base if base in rows else None)
         for protocol, rows in results.items()
     }
     return Comparison(tables, results, runs)
@@ -101,13 +110,13 @@ def _judge(run: Run, name: str, results: dict[str, dict[str, list[Result]]], *, 
     ranker = run.language.ranker()
     cases, ks = run.recipe.evaluation.full_cases, run.recipe.evaluation.ks
     for protocol in run.recipe.evaluation.protocols:
-        rows = results.setdefault(protocol, {})
+        rows, prepared = results.setdefault(protocol, {}), run.prepared.under(protocol)
         if not rows:
-            rows |= {row: [result] for row, result in baseline_results(run.prepared, protocol, cases, ks).items()}
+            rows |= {row: [result] for row, result in baseline_results(prepared, protocol, cases, ks).items()}
         if first and run.auxiliary is not None:
             scorer = SASRecScorer(run.auxiliary)
-            rows.setdefault("SASRec", []).append(judge(scorer, run.prepared, protocol, ks=ks, full_cases=cases))
-        judged = judge(ranker, run.prepared, protocol, prompt=run.recipe.prompt.kind, ks=ks, full_cases=cases)
+            rows.setdefault("SASRec", []).append(judge(scorer, prepared, protocol, ks=ks, full_cases=cases))
+        judged = judge(ranker, prepared, protocol, prompt=run.recipe.prompt.kind, ks=ks, full_cases=cases)
         rows.setdefault(name, []).append(judged)
 
 

@@ -59,9 +59,14 @@ def kept_back(split: Split, share: float) -> tuple[IntArray, IntArray]:
     """The cut in each user's training events: SFT trains before it, the preference stage may train from it on.
 
     share: of each user's training events, the newest, kept back from SFT; 0 keeps none. Returns (first, end): (users,).
+    Rows train one event each: there the share is that of the rows, drawn by chance.
     """
-    first = split.valid_from - np.floor(split.valid_from * share).astype(np.int64)
-    return first, split.valid_from
+    trained = split.valid_from - split.begins
+    if split.rows is not None:
+        back = trained * (rng_for("kept_back").random(len(trained)) < share)
+    else:
+        back = np.floor(trained * share).astype(np.int64)
+    return split.valid_from - back, split.valid_from
 
 
 def check_titles_fit(tree: PrefixTree, frame: Frame, limits: Limits, listed: int) -> None:

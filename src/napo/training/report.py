@@ -24,7 +24,7 @@ DRAWN_WITHOUT_DECILES = ("chance", "blind slot rule")
 def write_run(run: Run, *, command: str) -> tuple[Comparison, Path]:
     """Judge a finished run among the baselines, and put the report into its folder."""
     comparison = judged_alone(run)
-    title = f"{comparison.runs[0].name} on {run.recipe.data.source or run.recipe.data.interactions}"
+    title = f"{comparison.runs[0].name} on {run.recipe.data.label}"
     return comparison, write_comparison(comparison, run.folder, command=command, title=title)
 
 
@@ -34,12 +34,13 @@ def write_comparison(comparison: Comparison, out: Path, *, command: str, title: 
     said = json.loads((first.folder / RUN).read_text(encoding="utf-8"))
     verdicts = [f"{line} ({table.metric})" for table in comparison.tables.values() for line in table.verdicts]
     data = ReportData(
-        title=title or f"Comparison on {first.recipe.data.source or first.recipe.data.interactions}",
+        title=title or f"Comparison on {first.recipe.data.label}",
         command=command,
         verdicts=[*verdicts, *_stage_verdicts(comparison.runs)],
         judged=[_judged(name, table, comparison.results[name]) for name, table in comparison.tables.items()],
         stages=read_stages([(run.name, run.seed, run.stages) for run in comparison.runs]),
         counts={"Read": _numbers(said["read"]), "Split": _numbers(said["counts"])},
+        notes=said.get("notes", ()),
         settings={run.name: run.recipe.resolved_yaml() for run in comparison.runs if run.seed == first.seed},
         made_with=_made_with(said),
     )

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from napo.data.histories import Histories
 from napo.data.prepare import Prepared, key_of, prepare
+from napo.data.settings import DATA_FILES
 from napo.errors import UserError
 from napo.evaluation.runs import MODEL, RECIPE
 from napo.files import folder_aside, write_aside
@@ -206,7 +207,7 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
 def _rooted(recipe: Recipe) -> Recipe:
     """The recipe with its paths whole: it will be read again, from the run's folder."""
     data, prompt, model = recipe.data, recipe.prompt, recipe.model
-    files = {name: getattr(data, name) for name in ("interactions", "items")}
+    files = {name: getattr(data, name) for name in DATA_FILES}
     data = data.model_copy(update={name: path.resolve() for name, path in files.items() if path is not None})
     if is_path(prompt.template):
         prompt = prompt.model_copy(update={"template": str(Path(prompt.template).expanduser().resolve())})
@@ -235,6 +236,7 @@ def _write_run(recipe: Recipe, prepared: Prepared, out: Path) -> None:
         "lists": {"valid": prepared.all_valid_lists.digest, "test": prepared.test_lists.digest},
         "read": prepared.log.counts,
         "counts": prepared.split.counts,
+        "notes": [*prepared.split.notes, *prepared.log.notes],
     }
     with write_aside(out / RUN) as aside:
         aside.write_text(json.dumps(said, indent=2, ensure_ascii=False), encoding="utf-8")

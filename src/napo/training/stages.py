@@ -51,7 +51,7 @@ def check_rows(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> N
                 remedy=f"`{name}.form: prompt`, or a template that ends with {{history}}",
             )
     rejected = max(recipe.negatives.count if stages["preference"] is not None else 0, listed - 1)
-    trains = [prepared.split.train(user) for user in range(len(prepared.split.sequences))]
+    trains = [prepared.split.seen(user) for user in range(len(prepared.split.sequences))]
     most = max(range(len(trains)), key=lambda user: len(np.unique(trains[user])))
     if len(trains[most]):
         rejectable(len(prepared.log.catalog), Example(most, NONE, int(trains[most][-1])), trains[most], rejected)
@@ -67,7 +67,7 @@ def supervised_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     """SFT: the chosen titles alone."""
     assert recipe.sft is not None
     first, _ = kept_back(prepared.split, recipe.sft.keep_back)
-    begin = first * 0
+    begin = prepared.split.begins
     drawing = Drawing()
     if recipe.prompt.kind == "list":
         # the prompt names candidates: the chosen title among others
@@ -125,7 +125,7 @@ def _positives(recipe: Recipe, prepared: Prepared) -> tuple[IntArray, IntArray, 
     """(users,) thrice: where the preference stage's events begin, where SFT's end, where its own end."""
     assert recipe.preference is not None
     first, end = kept_back(prepared.split, recipe.sft.keep_back if recipe.sft is not None else 0.0)
-    return (first if recipe.preference.positives == "kept_back" else first * 0), first, end
+    return (first if recipe.preference.positives == "kept_back" else prepared.split.begins), first, end
 
 
 def _batches(
@@ -178,8 +178,8 @@ def _vectors(prepared: Prepared, model: SASRec) -> AuxiliaryVectors:
         return vectors
 
     split = prepared.split
-    trains = tuple(split.train(user) for user in range(len(split.sequences)))
-    return AuxiliaryVectors(trains, encode, model.item_vectors.detach().cpu().numpy())
+    trains = tuple(sequence[:stop] for sequence, stop in zip(split.sequences, split.valid_from.tolist(), strict=True))
+    return AuxiliaryVectors(trains, encode, model.item_vectors.detach().cpu().numpy(), split.begins)
 
 
 def _temperature(recipe: Recipe) -> AdaptiveTemperature | None:

@@ -114,7 +114,7 @@ def first_places(scores: FloatArray, lists: CandidateLists) -> FloatArray:
 
 def share(hits: FloatArray, cases: Cases) -> tuple[float, tuple[float, float]]:
     """The mean of hits and misses, and its 95 % interval over users."""
-    estimate = bootstrap_interval(hits, cases.user, proportion=True)
+    estimate = bootstrap_interval(hits, cases.units, proportion=True)
     return estimate.value, (estimate.low, estimate.high)
 
 

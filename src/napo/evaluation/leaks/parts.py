@@ -34,14 +34,18 @@ def duplicates(inputs: LeakInputs) -> Check:
     items = np.concatenate(split.sequences).astype(np.int64)
     users = np.repeat(np.arange(len(split.sequences)), np.diff(starts))
     position = np.arange(len(items)) - starts[users]
-    trained = position < split.valid_from[users]
+    own = position >= split.begins[users]
+    trained = own & (position < split.valid_from[users])
     held = [starts[part.user] + part.position for part in cases]  # places among all the events
+    prefixes = _prefixes(items, users, position, starts)
+    owner = users if split.rows is None or split.rows.users is None else split.rows.users[users]
     # a history is what stands before its target, so one place in two parts is one example in both
-    again = np.isin(held[1], held[0]) | trained[held[1]]
-    across = int(again.sum()) + int(trained[held[0]].sum())
+    example = np.arange(len(items)) if split.rows is None else prefixes  # rows may repeat each other
+    again = np.isin(example[held[1]], example[held[0]]) | np.isin(example[held[1]], example[trained])
+    across = int(again.sum()) + int(np.isin(example[held[0]], example[trained]).sum())
     both = np.concatenate(held)
-    twins = _of_two_users(items, users, position, starts)[both].mean()
-    owned = users * len(split.catalog) + items
+    twins = _repeated(prefixes, own, position)[both].mean()
+    owned = owner * len(split.catalog) + items
     pairs = int(np.isin(owned[both], owned[trained]).sum())
     value, interval = share(again.astype(np.float64), inputs.test_cases)
     note = "two users with one history may be one person, or a robot" if twins > 0.01 else ""
@@ -61,18 +65,24 @@ def _starts(split: Split) -> IntArray:
     return np.array([0, *accumulate(len(sequence) for sequence in split.sequences)], dtype=np.int64)
 
 
-def _of_two_users(items: IntArray, users: IntArray, position: IntArray, starts: IntArray) -> NDArray[np.bool_]:
-    """(events,) whether another user has the same items up to this one; a first item alone does not count.
+def _prefixes(items: IntArray, users: IntArray, position: IntArray, starts: IntArray) -> NDArray[np.uint64]:
+    """(events,) equal where two users have the same items up to there.
 
-    Up to a place, histories are told apart by a sum of random numbers, one for each (item, position), modulo 2^64.
+    Histories are told apart by a sum of random numbers, one for each (item, position), modulo 2^64.
     """
     weight = rng_for("leaks", "prefixes").integers(1, 2**63, size=int(items.max()) + 1).astype(np.uint64)
     with np.errstate(over="ignore"):  # wrapping is what it is meant to do
         total = np.cumsum(weight[items] * (2 * position + 1).astype(np.uint64), dtype=np.uint64)
         before = np.concatenate([np.zeros(1, dtype=np.uint64), total])[starts[users]]
-        prefix = total - before
-    _, which, times = np.unique(prefix, return_inverse=True, return_counts=True)
-    return np.asarray((times[which] > 1) & (position > 0))
+        return np.asarray(total - before)
+
+
+def _repeated(prefixes: NDArray[np.uint64], own: NDArray[np.bool_], position: IntArray) -> NDArray[np.bool_]:
+    """(events,) whether another user has the same items up to this one; a first item alone does not count."""
+    _, which, times = np.unique(prefixes[own], return_inverse=True, return_counts=True)
+    repeated = np.zeros(len(own), dtype=np.bool_)
+    repeated[own] = times[which] > 1
+    return repeated & (position > 0)
 
 
 # --- 8: what came later -------------------------------------------------------------------------------------------

@@ -106,13 +106,14 @@ def no_history(inputs: ScorerInputs) -> Check:
 
 def strangers(cases: Cases, candidates: IntArray) -> list[IntArray] | None:
     """For each case the history of a case of another user, less the case's candidates; None with one user alone."""
-    if len(np.unique(cases.user)) < 2:
+    if len(np.unique(cases.units)) < 2:
         return None
+    units = cases.units
     order = rng_for("leaks", "strangers").permutation(len(cases))
     found: list[IntArray] = []
     for case, row in enumerate(candidates):
         others = order[(case + np.arange(1, len(order))) % len(order)]
-        other = next(int(other) for other in others if cases.user[other] != cases.user[case])
+        other = next(int(other) for other in others if units[other] != units[case])
         history = cases.history(other)
         found.append(history[~np.isin(history, row)])
     return found

@@ -8,7 +8,9 @@ A file holds JSON lines, {"history": [ids, oldest first], "next": id} with or wi
 or the rows are titles (data.title_rows). Any of it may be gzipped.
 """
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +22,6 @@ import polars as pl
 
 from napo.arrays import IntArray
 from napo.data._digest import digest_of
-from napo.data._text import decode
 from napo.data.catalog import Catalog
 from napo.data.log import Tally, titled_items
 from napo.data.readers import read_items, read_table
@@ -122,12 +123,9 @@ def load_windows(settings: DataSettings) -> Windows:
 
 def _read_rows(path: Path, encoding: str | None) -> list[dict[str, Any]]:
     """The rows as the file has them, each either ids as texts or titles. All its mistakes at once, by line or row."""
-    if not path.is_file():
-        raise UserError(f"there is no file {path}", where=str(path))
-    text, _ = decode(path, encoding)
     rows: list[dict[str, Any]] = []
     errors: list[UserError] = []
-    for place, found in _objects(text, path):
+    for place, found in _objects(_text_of(path, encoding), path):
         try:
             rows.append(_checked(found, place))
         except UserError as error:
@@ -139,6 +137,20 @@ def _read_rows(path: Path, encoding: str | None) -> list[dict[str, Any]]:
     if not rows:
         raise UserError("the file has no rows", where=str(path))
     return rows
+
+
+def _text_of(path: Path, encoding: str | None) -> str:
+    """The text of a file of JSON, which is UTF-8 unless said otherwise, unpacked where its name ends in `.gz`."""
+    try:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix.lower() == ".gz" else data
+        return data.decode(encoding or "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"byte {error.start + 1} is not {error.encoding}", where=str(path), remedy="`encoding`"
+        ) from error
+    except (OSError, EOFError, zlib.error, LookupError) as error:
+        raise UserError(f"the file can't be read: {error}", where=str(path)) from error
 
 
 def _objects(text: str, path: Path) -> Iterable[tuple[str, Any]]:

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from napo.data.candidates import draw_candidates
+from napo.data.settings import SplitSettings
+from napo.data.window_split import split_windows
+from napo.data.windows import load_windows
 from napo.evaluation.leaks import LeakInputs
 from napo.evaluation.leaks.parts import DAY, _popularity_before, duplicates, future
+from tests.data.row_files import ids, settings_of, write, write_items
 
 
 def test_honest_parts_hold_no_case_twice(world):
@@ -70,3 +74,14 @@ def test_popularity_before_a_case_by_hand():
     items, times = np.array([7, 7, 3, 7]), np.array([10, 20, 20, 30])
     counts = _popularity_before(items, times, np.array([[7, 3], [7, 3], [3, 7]]), np.array([20, 21, 99]))
     assert counts.tolist() == [[1, 0], [2, 1], [1, 3]]
+
+
+@pytest.mark.parametrize(("test_row", "verdict"), [(([0, 1], 2), "FAIL"), (([0, 1, 2], 3), "ok"), (([1, 0], 2), "ok")])
+def test_rows_are_the_same_example_where_they_hold_the_same(tmp_path, test_row, verdict):
+    write_items(tmp_path)
+    for name, rows in (("train", [([0, 1], 2)]), ("valid", [([6, 5], 4)]), ("test", [test_row])):
+        write(tmp_path / f"{name}.jsonl", ids(*rows))
+    split = split_windows(load_windows(settings_of(tmp_path)), SplitSettings(name="files", min_history=2))
+    valid, test = split.cases("valid"), split.cases("test")
+    check = duplicates(LeakInputs(valid, draw_candidates(valid, 4), test, draw_candidates(test, 4)))
+    assert check.verdict == verdict  # one window that goes on from another is another example

@@ -374,10 +374,10 @@ def test_how_to_ask_is_kept_beside_the_weights(tmp_path):
     assert (said["tokens"], said["precision"]) == (361, "float32")
 
 
-def test_a_ranker_of_a_model_without_masks_takes_one_title_after_the_other():
+def test_a_ranker_of_a_model_that_can_not_share_prefixes_takes_one_title_after_the_other():
     language = tiny()
     expected = scores(language)
-    language.policy.takes_mask = lambda: False
+    language.shared = False
     ranker = language.ranker()
     assert not ranker.model.shared
     np.testing.assert_allclose(ranker.candidate_scores(HISTORIES, CANDIDATES), expected, rtol=0, atol=1e-5)

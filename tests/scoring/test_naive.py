@@ -7,7 +7,9 @@ from napo.scoring.naive import naive_title_log_probs, sequences_of
 from tests.scoring.toys import (
     END,
     LIST,
+    LIST_SAID,
     NEXT,
+    NEXT_SAID,
     ROWS,
     TITLES,
     C,
@@ -51,6 +53,17 @@ def test_a_prompt_names_its_candidates_after_the_history():
     row = Row(ids(4), branches=ids(2), sees=ids(1), listed=ids(7, 2))
     (prompt,), _ = sequences_of([row], catalog_tree(), LIST)
     assert prompt.tolist() == [0, 20, 8, 1, 23, 24, 12, 3, 1, 6, 7, 1, 25, 26]
+
+
+def test_what_the_prompt_says_of_items_is_read_and_their_titles_are_scored():
+    row = Row(ids(4, 7), scored=ids(1), branches=ids(2), sees=ids(1))
+    prompts, items = sequences_of([row], catalog_tree(), NEXT_SAID)
+    # 8 $ is title 4, 31 what is said of it, $ the end of that
+    assert [prompt.tolist() for prompt in prompts] == [[0, 20, 21, 8, 1, 31, 1]] * 2
+    assert items.tolist() == [7, 2]
+    row = Row(ids(4), branches=ids(2), sees=ids(1), listed=ids(7, 2))
+    (prompt,), _ = sequences_of([row], catalog_tree(), LIST_SAID)
+    assert prompt.tolist() == [0, 20, 8, 1, 31, 1, 23, 24, 34, 12, 1, 29, 6, 1, 25, 26]
 
 
 @pytest.mark.parametrize("normalize", ["catalog", "vocabulary"])

@@ -11,7 +11,7 @@ from napo.arrays import IntArray
 from napo.models.policy import LanguagePolicy
 from napo.rng import rng_for
 from napo.scoring.batch import Frame, Row
-from napo.scoring.tree import PrefixTree
+from napo.scoring.tree import ItemTokens, PrefixTree
 
 # T1 = a b $, T2 = a c $, T3 = a c d $, T4 = e $, with $ the end token
 A, B, C, D, E, END = range(6)
@@ -176,7 +176,13 @@ TITLES = (
 )
 NEXT = Frame(ids(0, 20, 21))
 NEXT_WITH_TAIL = Frame(ids(0, 20, 21), tail=ids(22))
+# each title of TITLES, and behind it something that is said of the item
+SAID = ItemTokens.build([[*title, 27 + item, 1] for item, title in enumerate(TITLES)])
+OTHERWISE = ItemTokens.build([[27 + item, *title[:1], 1] for item, title in enumerate(TITLES)])
+NEXT_SAID = Frame(ids(0, 20, 21), history=SAID)
+NEXT_OTHERWISE = Frame(ids(0, 20, 21), history=OTHERWISE, titles_first=False)
 LIST = Frame(ids(0, 20), middle=ids(23, 24), tail=ids(25, 26))
+LIST_SAID = Frame(ids(0, 20), middle=ids(23, 24), tail=ids(25, 26), history=SAID, listed=OTHERWISE)
 
 # rows of every kind: name -> (frame, rows)
 ROWS = {
@@ -207,6 +213,18 @@ ROWS = {
             Row(ids(7, 2), ids(0, 1), branches=ids(5, 5), sees=ids(0, 1)),
             Row(ids(3), ids(0)),
         ],
+    ),
+    "trajectories where more than titles is said": (
+        NEXT_SAID,
+        [Row(ids(0, 5, 4, 2), ids(0, 1, 3), branches=ids(6, 8), sees=ids(1, 3)), Row(ids(7, 2), ids(1))],
+    ),
+    "prompts where items are said otherwise": (
+        NEXT_OTHERWISE,
+        [Row(ids(0, 5, 4), branches=ids(1, 2), sees=ids(3, 3)), Row(ids(), branches=ids(3), sees=ids(0))],
+    ),
+    "lists where candidates are said otherwise": (
+        LIST_SAID,
+        [Row(ids(0, 8), branches=ids(5, 1), sees=ids(2, 2), listed=ids(1, 5))],
     ),
 }
 

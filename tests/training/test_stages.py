@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from napo.errors import UserError
+from napo.training.module import PreferenceModule
 from napo.training.stages import check_rows, overlap
 from tests.tiny_world import World
 
@@ -164,11 +165,29 @@ def at_most(tmp_path, count: int):
     return made.recipe, made.prepared, made.language
 
 
-def test_a_model_that_heeds_no_mask_is_refused(tmp_path):
+def test_a_model_without_shared_prefixes_is_refused_for_rejected_titles_beside_a_trajectory(tmp_path):
     made = world(tmp_path)
-    made.language.policy.takes_mask = lambda: False
-    with pytest.raises(UserError, match="4-D attention mask"):
+    made.language.shared = False
+    with pytest.raises(UserError, match="beside a trajectory") as refused:
         check_rows(made.recipe, made.prepared, made.language)
+    assert "preference.form: prompt" in refused.value.remedy
+
+
+def test_a_model_without_shared_prefixes_trains_the_same_titles_one_by_one(tmp_path):
+    one, other = (world(tmp_path, preference={"form": "prompt"}) for _ in range(2))
+    other.language.shared = False
+    check_rows(other.recipe, other.prepared, other.language)
+    assert other.supervised().batches[0]["tokens"]["branch"].any() == 0  # a trajectory needs no mask
+    found = []
+    for made in (one, other):
+        inputs = made.preference()
+        module = PreferenceModule(
+            made.language.policy, inputs.objective, made.language.tree, made.language.usage.normalize
+        ).eval()
+        found.append(module.scored(inputs.batches[0]))
+        assert made is one or not inputs.batches[0]["tokens"]["branch"].any()
+    torch.testing.assert_close(found[1].policy, found[0].policy, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found[1].lengths, found[0].lengths)
 
 
 def test_an_adaptive_temperature_is_the_catalogs(tmp_path):

@@ -7,6 +7,7 @@ Gives   LanguageModel: policy, tokenizer, prefix tree, frame; saved as one folde
 
 import hashlib
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -28,7 +29,10 @@ from napo.prompts.template import Template, load_template
 from napo.recipe_keys import DropoutSection, LoraSection, ModelSection, PromptSection
 from napo.scoring.batch import Frame, Normalize
 from napo.scoring.ranker import TitleRanker
+from napo.scoring.self_check import shares_prefixes
 from napo.scoring.tree import PrefixTree
+
+log = logging.getLogger(__name__)
 
 META, CATALOG = "napo.json", "catalog.parquet"
 KNOWN = ("tiny", "smollm2-135m-instruct")
@@ -63,6 +67,18 @@ class LanguageModel:
     @cached_property
     def frame(self) -> Frame:
         return self.usage.template.frame(self.tokenizer)
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether titles may stand side by side behind one prompt; tried once, and told where they may not."""
+        shared = shares_prefixes(self.policy, self.tree, self.frame, self.usage.max_tokens)
+        if not shared:
+            log.warning(
+                "%s gives other numbers for titles side by side behind one prompt than for each by itself: each"
+                " title is run with a prompt of its own, which takes several times as long",
+                self.usage.name,
+            )
+        return shared
 
     def set_temperature(self, temperature: float) -> None:
         """From now on, and when it is saved, its logits are divided by this."""
@@ -234,7 +250,7 @@ def _dtype(section: ModelSection) -> torch.dtype:
 def _pretrained(
     name: str, dtype: torch.dtype, prompt: PromptSection
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    model = _whole_model(name, dtype=dtype, attn_implementation="sdpa")
+    model = _whole_model(name, dtype=dtype)
     tokenizer = _or_user_error(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name))
     _check_sizes(model, tokenizer, name)
     longest = getattr(model.config, "max_position_embeddings", None)

@@ -5,8 +5,10 @@ Takes   a causal model, plain or with adapters
 Gives   LanguagePolicy: hidden states of packed rows, and logits of gathered places alone
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,14 +35,37 @@ class LanguagePolicy(nn.Module):
 
     def hidden(self, input_ids: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
         """(B, L) ids and positions, (B, 1, L, L) bool mask or None for causal -> (B, L, d)."""
-        causal = self._causal
-        if mask is not None and causal.config._attn_implementation == "eager":
-            # eager attention adds the mask to its weights: True would count as 1, and nothing would be hidden
-            low = torch.finfo(causal.dtype).min
-            mask = torch.zeros(mask.shape, dtype=causal.dtype, device=mask.device).masked_fill(~mask, low)
-        out = causal.base_model(input_ids=input_ids, position_ids=positions, attention_mask=mask, use_cache=False)
-        states: Tensor = out.last_hidden_state
+        body = self._causal.base_model
+        given = {"input_ids": input_ids, "use_cache": False}
+        if mask is not None:
+            given["attention_mask"] = self._by_layer(mask, positions)
+        if mask is not None or _takes(body, "position_ids"):  # without a mask positions are what they always are
+            given["position_ids"] = positions
+        states: Tensor = body(**given).last_hidden_state
         return states
+
+    def _by_layer(self, mask: Tensor, positions: Tensor) -> Any:
+        """The mask in the model's terms: narrowed to its attention window where it has one, by kind of layer.
+
+        Given no mask, models make windows themselves; given one, they take it as it is. A window counts positions, not
+        places in the row, where a branch may stand far from what it follows.
+        """
+        config = self._causal.config.get_text_config()
+        window, kinds = getattr(config, "sliding_window", None), set(getattr(config, "layer_types", None) or ())
+        if window is None or mask.shape[-1] <= window or (kinds and "sliding_attention" not in kinds):
+            return self._for_attention(mask)
+        near = mask & (positions[:, None, :, None] - positions[:, None, None, :] < window)
+        if not kinds:
+            return self._for_attention(near)
+        return {"full_attention": self._for_attention(mask), "sliding_attention": self._for_attention(near)}
+
+    def _for_attention(self, mask: Tensor) -> Tensor:
+        causal = self._causal
+        if causal.config._attn_implementation != "eager":
+            return mask
+        # eager attention adds the mask to its weights: True would count as 1, and nothing would be hidden
+        low = torch.finfo(causal.dtype).min
+        return torch.zeros(mask.shape, dtype=causal.dtype, device=mask.device).masked_fill(~mask, low)
 
     def head(self, hidden: Tensor, tokens: Tensor | None) -> Tensor:
         """(P, d) -> logits (P, V), or of `tokens` alone (P, len(tokens))."""
@@ -63,20 +88,6 @@ class LanguagePolicy(nn.Module):
             logits = torch.tanh(logits / cap) * cap
         return logits if self.temperature == 1.0 else logits / self.temperature
 
-    def takes_mask(self) -> bool:
-        """Whether the model heeds a 4-D mask: tried on three tokens, the last of which must not see the second."""
-        device = device_of(self)
-        ids, positions = torch.tensor([[3, 2, 1]], device=device), torch.tensor([[0, 1, 1]], device=device)
-        mask = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 0, 1]], dtype=torch.bool, device=device)[None, None]
-        with judging(self):
-            alone = self.hidden(ids[:, ::2], positions[:, :2], None)[0, -1].float()
-            try:
-                masked = self.hidden(ids, positions, mask)[0, -1].float()
-            except (TypeError, ValueError, RuntimeError, IndexError):
-                return False
-        # bfloat16 rounds to about 1 %; a token too much moves the state further
-        return bool((masked - alone).norm() <= 0.03 * alone.norm())
-
     def check_head(self) -> None:
         """Raises UserError where the model's own logits are not what `head` makes of `hidden`."""
         ids = torch.tensor([[3, 2, 1]], device=device_of(self))
@@ -88,6 +99,11 @@ class LanguagePolicy(nn.Module):
                 f"{type(self._causal).__name__} works on its logits after the head in a way that napo does not know",
                 remedy="another model family",
             )
+
+
+def _takes(body: nn.Module, name: str) -> bool:
+    parameters = inspect.signature(body.forward).parameters
+    return name in parameters or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
 
 @contextmanager

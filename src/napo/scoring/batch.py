@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from napo.arrays import IntArray
-from napo.scoring.tree import PrefixTree, slices
+from napo.scoring.tree import ItemTokens, PrefixTree, slices
 
 Normalize = Literal["catalog", "vocabulary"]
 NONE = np.empty(0, dtype=np.int64)
@@ -23,27 +23,40 @@ NONE = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True)
 class Frame:
-    """The words around titles, as tokens: header, history, middle, listed candidates, tail.
+    """The words of a prompt, as tokens: header, history, middle, listed candidates, tail.
 
     header: at least one token, since the first title is predicted from what stands before it.
+    history, listed: what the prompt says of each item in its history and among its candidates; None: the title alone.
+    titles_first: each text of `history` begins with the item's title, so that the title can be scored where it stands.
     """
 
     header: IntArray
     middle: IntArray = field(default_factory=lambda: NONE)
     tail: IntArray = field(default_factory=lambda: NONE)
+    history: ItemTokens | None = None
+    listed: ItemTokens | None = None
+    titles_first: bool = True
 
     def __post_init__(self) -> None:
         assert len(self.header) > 0
 
     @property
     def open(self) -> bool:
-        """Whether nothing follows the history, so that it can go on as a trajectory."""
-        return not len(self.middle) and not len(self.tail)
+        """Whether the history can go on as a trajectory: nothing follows it, and its titles stand there as scored."""
+        return self.titles_first and not len(self.middle) and not len(self.tail)
 
     @property
     def words(self) -> int:
         """Tokens that are no titles."""
         return len(self.header) + len(self.middle) + len(self.tail)
+
+    def history_tokens(self, tree: PrefixTree) -> ItemTokens:
+        """What the prompt says of each item of the history."""
+        return tree.titles if self.history is None else self.history
+
+    def listed_tokens(self, tree: PrefixTree) -> ItemTokens:
+        """What the prompt says of each listed candidate."""
+        return tree.titles if self.listed is None else self.listed
 
 
 @dataclass(frozen=True)
@@ -115,14 +128,21 @@ class TokenBatch:
 _TENSORS = ("input_ids", "positions", "branch", "limit", "places", "nodes", "place", "target", "title")
 
 
-def pack(rows: Sequence[Row], tree: PrefixTree, frame: Frame, normalize: Normalize, pad: int = 0) -> TokenBatch:
+def pack(
+    rows: Sequence[Row], tree: PrefixTree, frame: Frame, normalize: Normalize, pad: int = 0, *, shared: bool = True
+) -> TokenBatch:
     """Lay rows out as tokens.
 
     Under `catalog` forced places are left out (their log-probability is 0), and so are the tokens of a branch behind
     its last place that is not forced: nobody reads them.
+
+    shared: whether branches share their row. If not, each becomes a row of its own, in one line, so that plain causal
+    attention serves; the titles keep their numbers. That is the naive amount of work.
     """
     layout = _Layout(tree, frame, normalize)
-    packed = [layout.row(row) for row in rows]
+    if not shared:
+        rows = [one for row in rows for one in _apart(row)]
+    packed = [layout.row(row) if shared else layout.line(row) for row in rows]
     grid = _stack(packed, pad)
     width = grid["input_ids"].shape[1]
     titles = 0
@@ -142,6 +162,15 @@ def pack(rows: Sequence[Row], tree: PrefixTree, frame: Frame, normalize: Normali
         titles=titles,
         tokens=sum(len(row["input_ids"]) for row in packed),
     )
+
+
+def _apart(row: Row) -> Iterator[Row]:
+    """The row without its branches, if titles are scored in it, and then a row for each branch."""
+    if len(row.scored):
+        yield Row(row.items, row.scored)
+    for item, sees in zip(row.branches, row.sees, strict=True):
+        listed = row.listed if sees == len(row.items) else NONE
+        yield Row(row.items[:sees], NONE, np.array([item]), np.array([sees]), listed)
 
 
 @dataclass(frozen=True)
@@ -214,9 +243,10 @@ class _Layout:
         frame, tree = self.frame, self.tree
         assert len(row.branches) == len(row.sees)
         main = _main_path(row, tree, frame)
-        begins = len(frame.header) + np.concatenate([[0], np.cumsum(tree.lengths[row.items])])  # last: what comes after
+        lengths = frame.history_tokens(tree).lengths[row.items]
+        begins = len(frame.header) + np.concatenate([[0], np.cumsum(lengths)])  # the last: of what comes after
         after = len(main) - int(begins[-1])
-        assert not after or (not len(row.scored) and bool((row.sees == len(row.items)).all()))
+        assert frame.open or (not len(row.scored) and bool((row.sees == len(row.items)).all()))
         sees = begins[row.sees] + np.where(row.sees == len(row.items), after, 0)  # main tokens a branch sees
 
         read = self.read[row.branches]
@@ -229,6 +259,13 @@ class _Layout:
             **_beside(main, sees, tree.title_start[row.branches], read, tree),
             **{name: np.concatenate([part[name] for part in places]) for name in places[0]},
         }
+
+    def line(self, row: Row) -> dict[str, IntArray]:
+        """As row(), for a row of one branch at most: the branch goes on where the main path ends."""
+        laid = self.row(row)
+        assert len(row.branches) == 0 or (len(row.branches) == 1 and row.sees[0] == len(row.items))
+        index = np.arange(len(laid["input_ids"]))
+        return laid | {"positions": index, "branch": np.zeros_like(index), "limit": index}
 
     def _places(self, items: IntArray, before: IntArray, begins: IntArray, first_title: int) -> dict[str, IntArray]:
         """Scored places of titles. before: index of the token each title follows; begins: of its own first token."""
@@ -247,9 +284,7 @@ class _Layout:
 
 def _main_path(row: Row, tree: PrefixTree, frame: Frame) -> IntArray:
     """The tokens of header, items, and what follows them."""
-    items, listed = (
-        tree.token[slices(tree.title_start[titles], tree.lengths[titles])] for titles in (row.items, row.listed)
-    )
+    items, listed = frame.history_tokens(tree).of(row.items), frame.listed_tokens(tree).of(row.listed)
     return np.concatenate([frame.header, items, frame.middle, listed, frame.tail])
 
 

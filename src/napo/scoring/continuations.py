@@ -59,7 +59,8 @@ def continuations(model: TitleModel, histories: Sequence[IntArray], nodes: Seque
     there is nothing to ask. Under `vocabulary` forced tokens have a probability too, and are read at once.
     """
     tree, frame = model.tree, model.frame
-    prompts = frame.words + np.array([tree.lengths[history].sum() for history in histories], dtype=np.int64)
+    lengths = frame.history_tokens(tree).lengths
+    prompts = frame.words + np.array([lengths[history].sum() for history in histories], dtype=np.int64)
     by_case = [_rows(model, asked, int(prompt)) for asked, prompt in zip(nodes, prompts, strict=True)]
     rows = [row for some in by_case for row in some]
     owner = np.repeat(np.arange(len(nodes)), [len(some) for some in by_case])

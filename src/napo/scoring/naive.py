@@ -46,16 +46,16 @@ def naive_title_log_probs(
 def sequences_of(rows: Sequence[Row], tree: PrefixTree, frame: Frame) -> tuple[list[IntArray], IntArray]:
     """The prompt of each title, as tokens, and the titles' items (titles,)."""
     prompts, items = [], []
+    history, listed = frame.history_tokens(tree), frame.listed_tokens(tree)
 
     def add(row: Row, item: int, sees: int, after: Sequence[IntArray]) -> None:
-        before = [tree.title(earlier) for earlier in row.items[:sees]]
-        prompts.append(np.concatenate([frame.header, *before, *after]))
+        prompts.append(np.concatenate([frame.header, history.of(row.items[:sees]), *after]))
         items.append(item)
 
     for row in rows:
         for index in row.scored:  # what it saw is what stands before it
             add(row, int(row.items[index]), int(index), [])
-        after = [frame.middle, *(tree.title(candidate) for candidate in row.listed), frame.tail]
+        after = [frame.middle, listed.of(row.listed), frame.tail]
         for item, sees in zip(row.branches, row.sees, strict=True):
             add(row, int(item), int(sees), after if sees == len(row.items) else [])
     return prompts, np.array(items, dtype=np.int64)

@@ -52,7 +52,7 @@ class TitleRanker:
     def of(cls, language: "LanguageModel", *, average: Average = "sum", batch_tokens: int = 8192) -> "TitleRanker":
         """A loaded language model as it is meant to be asked."""
         usage, policy = language.usage, language.policy
-        model = TitleModel(policy, language.tree, language.frame, usage.normalize, batch_tokens, policy.takes_mask())
+        model = TitleModel(policy, language.tree, language.frame, usage.normalize, batch_tokens, language.shared)
         limits = {"max_history": usage.max_history, "max_tokens": usage.max_tokens}
         return cls(model, **limits, average=average, name=usage.name)
 
@@ -126,15 +126,16 @@ class TitleRanker:
             history = history[max(0, len(history) - self.max_history) :]
         if self.max_tokens is None:
             return history
-        lengths = self.model.tree.lengths
-        needed = self.model.frame.words + int(lengths.max()) * (1 + listed)  # words and titles are never cut
+        tree, frame = self.model.tree, self.model.frame
+        needed = frame.words + int(tree.lengths.max())  # words and titles are never cut
+        needed += listed * int(frame.listed_tokens(tree).lengths.max())
         if needed > self.max_tokens:
             raise UserError(
                 f"{self.max_tokens} tokens can't hold the prompt's words, {listed} candidates and a title",
                 where="prompt.max_tokens",
                 remedy=f"at least {needed}",
             )
-        total = np.cumsum(lengths[history][::-1])
+        total = np.cumsum(frame.history_tokens(tree).lengths[history][::-1])
         return history[len(history) - int(np.searchsorted(total, self.max_tokens - needed, side="right")) :]
 
     def _shown(self, histories: Sequence[IntArray], listed: int) -> list[IntArray]:
@@ -157,9 +158,12 @@ class TitleRanker:
 
     def _widths(self, rows: Sequence[Row]) -> IntArray:
         """(n,) tokens of each row; at most, since the last token of a title need not be laid out."""
-        lengths = self.model.tree.lengths
-        titles = [int(sum(lengths[part].sum() for part in (row.items, row.listed, row.branches))) for row in rows]
-        return self.model.frame.words + np.array(titles, dtype=np.int64)
+        tree, frame = self.model.tree, self.model.frame
+        history, listed = frame.history_tokens(tree).lengths, frame.listed_tokens(tree).lengths
+        items = [
+            int(history[row.items].sum() + listed[row.listed].sum() + tree.lengths[row.branches].sum()) for row in rows
+        ]
+        return frame.words + np.array(items, dtype=np.int64)
 
     def _sums(self, rows: Sequence[Row]) -> FloatArray:
         """(titles,) log-probs of the rows' branches, one forward pass."""

@@ -16,6 +16,28 @@ from napo.errors import UserError
 
 
 @dataclass(frozen=True)
+class ItemTokens:
+    """A text of each item, as tokens: those of item i are token[start[i] : start[i + 1]]."""
+
+    start: IntArray  # (items + 1,)
+    token: IntArray
+
+    @classmethod
+    def build(cls, texts: Sequence[Sequence[int]]) -> "ItemTokens":
+        flat = np.array([token for text in texts for token in text], dtype=np.int64)
+        return cls(_starts([len(text) for text in texts]), flat)
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        """(items,) tokens of each text."""
+        return np.diff(self.start)
+
+    def of(self, items: IntArray) -> IntArray:
+        """The tokens of these items' texts, one after the other."""
+        return self.token[slices(self.start[items], self.lengths[items])]
+
+
+@dataclass(frozen=True)
 class PrefixTree:
     """Titles as paths from node 0, the root; compressed sparse rows in both directions.
 
@@ -96,9 +118,14 @@ class PrefixTree:
         return len(self.child_start) - 1
 
     @cached_property
+    def titles(self) -> ItemTokens:
+        """The titles' tokens, item by item, each ended by the end token."""
+        return ItemTokens(self.title_start, self.token)
+
+    @property
     def lengths(self) -> IntArray:
         """(items,) tokens of each title, the end token among them."""
-        return np.diff(self.title_start)
+        return self.titles.lengths
 
     @cached_property
     def branching(self) -> BoolArray:

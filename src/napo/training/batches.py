@@ -64,7 +64,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class RowSettings:
-    """What the rows of a stage are made with."""
+    """What the rows of a stage are made with. shared: whether titles stand side by side in a row; see scoring.batch."""
 
     layout: Layout
     tree: PrefixTree
@@ -75,6 +75,7 @@ class RowSettings:
     leave_out: float = 0.0
     drawing: Drawing = field(default_factory=Drawing)
     auxiliary: AuxiliaryVectors | None = None
+    shared: bool = True
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -144,7 +145,7 @@ class TrainingBatches(Dataset[Batch]):
             rows.append(made)
             columns.append(numbers + titles)
             titles += numbers.size
-        tokens = pack(rows, settings.tree, settings.frame, settings.normalize)
+        tokens = pack(rows, settings.tree, settings.frame, settings.normalize, shared=settings.shared)
         batch: Batch = {"tokens": _as_dict(tokens), "columns": torch.from_numpy(np.concatenate(columns))}
         batch["chosen"] = _concatenated([row.chosen for row, _, _ in drawn])
         batch["rejected"] = _concatenated([rejected for _, rejected, _ in drawn])

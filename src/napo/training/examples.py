@@ -71,8 +71,8 @@ def kept_back(split: Split, share: float) -> tuple[IntArray, IntArray]:
 
 def check_titles_fit(tree: PrefixTree, frame: Frame, limits: Limits, listed: int) -> None:
     """Raises UserError where some title can't stand in a row at all: titles and words are never cut."""
-    longest = int(np.diff(tree.title_start).max())
-    needed = frame.words + longest * (1 + listed)
+    longest = int(max(tree.lengths.max(), frame.history_tokens(tree).lengths.max()))
+    needed = frame.words + longest + listed * int(frame.listed_tokens(tree).lengths.max())
     if needed > limits.tokens:
         raise UserError(
             f"a row of {limits.tokens} tokens can't hold the prompt's {frame.words} and a title of {longest} tokens"
@@ -87,7 +87,8 @@ class Layout:
 
     def __init__(self, split: Split, tree: PrefixTree, frame: Frame, limits: Limits) -> None:
         self.split, self.limits = split, limits
-        self.lengths = np.diff(tree.title_start)
+        self.lengths = frame.history_tokens(tree).lengths
+        self.longest_title, self.longest_listed = int(tree.lengths.max()), int(frame.listed_tokens(tree).lengths.max())
         self.room = limits.tokens - frame.words
 
     def spans(self, begin: IntArray, end: IntArray, per_row: int) -> list[Span]:
@@ -142,7 +143,7 @@ class Layout:
         positions: IntArray = np.arange(max(0, span.begin - self.limits.history), span.begin)
         if kept is not None:
             positions = positions[kept[positions]]
-        reserved = int(self.lengths.max()) * (1 + listed)
+        reserved = self.longest_title + listed * self.longest_listed
         positions = self._newest(positions, sequence[positions], reserved)
         items = sequence[positions]
         at = np.array([len(items)])

@@ -45,21 +45,28 @@ def check_rows(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> N
     }
     for name, stage in stages.items():
         if stage is not None and stage.form == "trajectory" and not frame.open:
+            what, remedy = (
+                ("this template has words after it", "that ends with {history}")
+                if frame.titles_first
+                else ("this template says something of an item before its title", "whose line begins with {title}")
+            )
             raise UserError(
-                "a trajectory goes on where the history ends, and this template has words after it",
+                f"a trajectory goes on where the history ends, and {what}",
                 where=f"prompt.template, {name}.form",
-                remedy=f"`{name}.form: prompt`, or a template that ends with {{history}}",
+                remedy=f"`{name}.form: prompt`, or a template {remedy}",
             )
     rejected = max(recipe.negatives.count if stages["preference"] is not None else 0, listed - 1)
     trains = [prepared.split.seen(user) for user in range(len(prepared.split.sequences))]
     most = max(range(len(trains)), key=lambda user: len(np.unique(trains[user])))
     if len(trains[most]):
         rejectable(len(prepared.log.catalog), Example(most, NONE, int(trains[most][-1])), trains[most], rejected)
-    if not language.policy.takes_mask():
+    preference = stages["preference"]
+    if preference is not None and preference.form == "trajectory" and not language.shared:
         raise UserError(
-            f"{language.usage.name} does not heed a 4-D attention mask, without which napo can't train it",
-            where="model.name",
-            remedy="another model family, such as Llama, Qwen or GPT-2",
+            f"{language.usage.name} can't have rejected titles beside a trajectory: it takes no 4-D attention mask, or"
+            " what its tokens see depends on their order in the row",
+            where="preference.form",
+            remedy="`preference.form: prompt`, where each title gets a prompt of its own",
         )
 
 
@@ -156,6 +163,7 @@ def _batches(
         leave_out=stage.leave_out,
         drawing=drawing,
         auxiliary=vectors,
+        shared=language.shared,
     )
     return TrainingBatches(settings, plan, ranks=ranks())
 

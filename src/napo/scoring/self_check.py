@@ -1,0 +1,75 @@
+"""Whether a model may be run over rows of many titles: tried on a made-up row, against sequences of their own.
+
+Path    policy, tree, frame -> [scoring.self_check] -> models.language
+Takes   a policy, and the words and titles that it will be asked with
+Gives   True where states beside a shared prefix equal those of plain causal sequences, at full length
+
+No list of families can say this: a mask may be refused, ignored, or heeded while distances (ALiBi), recurrent states or
+attention windows still follow the order in the row.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napo.arrays import IntArray
+from napo.scoring.batch import NONE, Frame, Row, pack
+from napo.scoring.naive import sequences_of
+from napo.scoring.shared_prefix import Policy, device_of, judging
+from napo.scoring.tree import PrefixTree
+
+# What a model raises that can't make sense of a mask or of positions.
+FAULTS = (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError, NotImplementedError)
+
+
+def shares_prefixes(policy: Policy, tree: PrefixTree, frame: Frame, tokens: int) -> bool:
+    """Whether hidden states in a row of many titles equal those of sequences of their own.
+
+    tokens: most tokens of a main path; the row is made so long, since windows show in long rows alone.
+    """
+    row = _made_up_row(tree, frame, tokens)
+    with judging(policy):
+        alone = _states_alone(policy, row, tree, frame)
+        try:
+            beside = _states_beside(policy, row, tree, frame)
+        except FAULTS:
+            return False
+    # bfloat16 rounds to about 1 %; a token too much or too few moves the state further
+    tolerance = 1e-3 if alone[0].dtype in (torch.float32, torch.float64) else 0.03
+    return all(_close(one.double(), other.double(), tolerance) for one, other in zip(beside, alone, strict=True))
+
+
+def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """(T, d) each: whether every place's states are near each other."""
+    return bool(((one - other).norm(dim=1) <= tolerance * other.norm(dim=1)).all())
+
+
+def _made_up_row(tree: PrefixTree, frame: Frame, tokens: int) -> Row:
+    """A history as long as a row may hold, and the longest titles beside it; some leave the history half-way."""
+    history = frame.history_tokens(tree).lengths
+    beside = np.argsort(-tree.lengths, kind="stable")[:2]
+    listed = beside if len(frame.middle) else NONE
+    room = tokens - frame.words - int(tree.lengths.max()) - int(frame.listed_tokens(tree).lengths[listed].sum())
+    items: IntArray = np.resize(np.arange(tree.items), max(room, 1))  # more than fit: each has a token at least
+    items = items[: int(np.searchsorted(np.cumsum(history[items]), room, side="right"))]
+    sees = [len(items), len(items), *([len(items) // 2, 0] if frame.open else [])]
+    return Row(items, NONE, np.resize(beside, len(sees)), np.array(sees), listed)
+
+
+def _states_beside(policy: Policy, row: Row, tree: PrefixTree, frame: Frame) -> list[Tensor]:
+    """For each title (T, d): the states that predict its tokens, all from one row."""
+    batch = pack([row], tree, frame, "vocabulary").to(device_of(policy))
+    states = policy.hidden(batch.input_ids, batch.positions, batch.mask()).flatten(0, 1)[batch.places]
+    return [states[batch.place[batch.title == title]] for title in range(batch.titles)]
+
+
+def _states_alone(policy: Policy, row: Row, tree: PrefixTree, frame: Frame) -> list[Tensor]:
+    """The same from sequences of their own, one after the other, without any mask."""
+    found = []
+    for prompt, item in zip(*sequences_of([row], tree, frame), strict=True):
+        title = tree.title(item)
+        ids = torch.from_numpy(np.concatenate([prompt, title])[None]).to(device_of(policy))
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        states = policy.hidden(ids, positions, None)[0]
+        found.append(states[len(prompt) - 1 : len(prompt) - 1 + len(title)])
+    return found

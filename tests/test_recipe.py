@@ -288,6 +288,12 @@ BAD = [
         "`sft.form: prompt`",
     ),
     (
+        "prompt: {kind: list, template: list}\nsft: {form: prompt}\nevaluation: {protocols: [cand20, full]}",
+        4,
+        "`evaluation.protocols` full ranks the whole catalog",
+        "cand20",
+    ),
+    (
         "prompt: {kind: list}\nsft: {form: prompt}",
         2,
         "`prompt.template` next is not for `prompt.kind` list",

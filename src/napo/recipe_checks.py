@@ -116,6 +116,9 @@ def _stage_clashes(recipe: Recipe) -> Iterator[Clash]:
     if template == other:
         what = f"`prompt.template` {template} is not for `prompt.kind` {recipe.prompt.kind}"
         yield Clash(("prompt.template", "prompt.kind"), what, f"`template: {recipe.prompt.kind}`, or `kind: {other}`")
+    if recipe.prompt.kind == "list" and "full" in recipe.evaluation.protocols:
+        what = "`evaluation.protocols` full ranks the whole catalog, which no prompt of `prompt.kind` list can name"
+        yield Clash(("evaluation.protocols", "prompt.kind"), what, "`protocols: [cand20]`, or `prompt.kind: next`")
     stages: dict[str, Stage | None] = {"sft": sft, "preference": preference}
     for name, stage in stages.items():
         if stage is not None and stage.form == "trajectory" and recipe.prompt.kind == "list":

@@ -89,7 +89,8 @@ class LoraSection(Section):
 
 
 class ModelSection(Section):
-    name: Word = "tiny"  # `tiny`, made from scratch; a model that napo knows; a folder (./mine); a name on the hub
+    # `tiny`, made from scratch; a model that napo knows; a folder (./mine); a name on the hub
+    name: Word = "tiny"
     width: Count = 128
     layers: Count = 4
     heads: Count = 4

@@ -10,16 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from napo.data.catalog import Catalog
 from napo.errors import UserError
-from napo.models.language import (
-    LanguageModel,
-    create,
-    end_token,
-    open_folder,
-    recipe_dropout,
-    title_tokens,
-    tokenizer_digest,
-)
+from napo.models.language import LanguageModel, create, open_folder, recipe_dropout
 from napo.models.tiny import make_tokenizer
+from napo.models.tokens import end_token, title_tokens, tokenizer_digest
 from napo.recipe_keys import DropoutSection, LoraSection, ModelSection, PromptSection
 from tests.recommenders import FILMS
 from tests.scoring.toys import gpt2

@@ -1,10 +1,17 @@
 """A model's folder with an adapter in it: what is kept, so that scores are the same after a reload."""
 
+from pathlib import Path
+
+import numpy as np
+import peft
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from napo.errors import UserError
-from napo.models.language import create, open_folder
+from napo.models.language import LanguageModel, Usage, create, open_folder
+from napo.models.tiny import make_tokenizer
+from napo.prompts.template import load_template
 from napo.recipe_keys import LoraSection, ModelSection, PromptSection
 from tests.recommenders import FILMS, small_recommender
 
@@ -30,6 +37,48 @@ def test_an_adapter_comes_back_on_a_base_of_the_precision_it_was_trained_with(tm
     (tmp_path / "adapted" / "adapter_model.bin").write_bytes(b"a pickle")
     with pytest.raises(UserError, match=r"no adapter_model\.safetensors"):
         open_folder(tmp_path / "adapted")
+
+
+def test_an_adapter_with_tokens_added_to_its_base_comes_back_with_their_vectors(tmp_path):
+    small_recommender().language.save(tmp_path / "base")
+    model, tokenizer = (kind.from_pretrained(tmp_path / "base") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    tokenizer.add_tokens(["<new>", "<newer>"])
+    rows = model.get_input_embeddings().weight.shape[0]
+    model.resize_token_embeddings(rows + 2, mean_resizing=False)
+    torch.manual_seed(0)
+    targets = ["q_proj", "v_proj"]
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, init_lora_weights=False, target_modules=targets))
+    usage = Usage("base", "catalog", load_template("next"), 5, 64)
+    language = LanguageModel(adapted, tokenizer, FILMS, usage)
+    with torch.no_grad():
+        adapted.get_input_embeddings().weight[-1] = 0.5
+    (tmp_path / "adapted").mkdir()
+    language.save(tmp_path / "adapted")
+    back = open_folder(tmp_path / "adapted")
+    assert back.model.get_input_embeddings().weight.shape[0] == rows + 2
+    assert back.model.get_input_embeddings().weight[-1].eq(0.5).all()
+    histories, candidates = [np.array([1, 2])], np.arange(20)[None]
+    before, after = (one.ranker().candidate_scores(histories, candidates) for one in (language, back))
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+
+    make_tokenizer(["Other words"], [], 300).save_pretrained(tmp_path / "adapted")
+    with pytest.raises(UserError, match=r"\(\d+ tokens\) is not .* \(\d+ tokens\)"):
+        open_folder(tmp_path / "adapted")
+
+
+def test_a_brought_folder_with_a_pickle_is_refused_and_never_opened(tmp_path):
+    planted = tmp_path / "planted"
+
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (planted,)
+
+    small_recommender().language.save(tmp_path / "base")
+    (tmp_path / "base" / "model.safetensors").unlink()
+    torch.save({"model.norm.weight": Payload()}, tmp_path / "base" / "pytorch_model.bin")
+    with pytest.raises(UserError, match="the model can't be loaded"):
+        create(ModelSection(name=str(tmp_path / "base")), FILMS, PromptSection(), "catalog", seed=0)
+    assert not planted.exists()
 
 
 def test_an_adapter_on_a_model_made_from_scratch_is_refused():

@@ -3,9 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napo.models.language import title_tokens
 from napo.models.policy import LanguagePolicy
 from napo.models.tiny import BEGIN, END, make_model, make_tokenizer
+from napo.models.tokens import title_tokens
 from napo.prompts.template import load_template
 from napo.scoring.continuations import TitleModel
 from napo.scoring.search import all_log_probs, exact_ranks, exact_top

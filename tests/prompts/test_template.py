@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from napo.errors import UserError
-from napo.models.language import title_tokens
 from napo.models.tiny import make_tokenizer
+from napo.models.tokens import title_tokens
 from napo.prompts.template import FOLDER, Template, load_template, parse_template
 from napo.scoring.batch import Row, pack
 from napo.scoring.tree import PrefixTree
@@ -96,10 +96,78 @@ def test_the_end_token_is_scored_so_that_a_title_of_n_tokens_has_n_plus_one_plac
     assert (batch.target[ends] == tokens.eos_token_id).all()
 
 
-def test_a_prompt_of_nothing_needs_a_token_to_begin_with():
+def test_a_prompt_of_nothing_begins_with_the_begin_token():
     tokens = tokenizer("Liked: ")
-    frame = parse_template("{history}").frame(tokens)
-    assert frame.header.tolist() == [tokens.bos_token_id]
-    tokens.bos_token = None
-    with pytest.raises(UserError, match="begins with a title"):
-        parse_template("{history}").frame(tokens)
+    assert parse_template("{history}").frame(tokens).header.tolist() == [tokens.bos_token_id]
+
+
+def test_what_is_said_of_each_item_stands_after_a_colon():
+    parsed = parse_template("Liked:\n{history: {title} ({genre}, {release year})}\nOf {candidates:{title}: }\nNext: ")
+    assert (parsed.history, parsed.candidates) == ("{title} ({genre}, {release year})", "{title}:")
+    assert parsed.texts == ["Liked:\n", "\nOf ", "\nNext: "]
+    assert parsed.columns == ["genre", "release year"]
+    assert parse_template("Liked: {history: {title}}") == parse_template("Liked: {history}")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Liked: {history: films}", "the same of every item"),
+        ("Liked: {history: }", "the same of every item"),
+        ("Liked: {title} ({genre})", r"unknown field \{title\}"),
+    ],
+)
+def test_a_line_that_can_not_work_is_refused(text, word):
+    with pytest.raises(UserError, match=word) as caught:
+        parse_template(text, where="my.txt")
+    assert "{history: {title}" in caught.value.remedy
+
+
+TITLES = ["Alien", "Heat"]
+GENRES = {"genre": ["Horror", "</s> Crime"]}
+
+
+def framed(text: str):
+    tokens = tokenizer("Liked: ", "horror crime ()")
+    tree = PrefixTree.build(title_tokens(tokens, TITLES), tokens.eos_token_id)
+    return tokens, tree, parse_template(text).frame(tokens, TITLES, tree.titles, GENRES)
+
+
+def alone(tokens, text: str) -> list[int]:
+    return tokens(text, add_special_tokens=False)["input_ids"]
+
+
+def test_a_line_that_begins_with_the_title_has_its_very_tokens_and_the_rest_behind_its_end():
+    tokens, _, frame = framed("Liked: {history: {title} ({genre})}")
+    end = tokens.eos_token_id
+    for item, (title, genre) in enumerate(zip(TITLES, GENRES["genre"], strict=True)):
+        said = frame.history.of(np.array([item])).tolist()
+        assert said == [*alone(tokens, title), end, *alone(tokens, f" ({genre})"), end]
+    assert frame.open
+    assert frame.listed is None
+
+
+def test_a_line_with_words_before_the_title_is_one_text_and_its_title_can_not_be_scored_in_it():
+    tokens, tree, frame = framed("Liked: {history: {genre}: {title}}")
+    assert frame.history.of(np.array([0])).tolist() == [*alone(tokens, "Horror: Alien"), tokens.eos_token_id]
+    assert not frame.open
+    rows = [Row(np.array([0]), branches=np.array([1]), sees=np.array([1]))]
+    batch = pack(rows, tree, frame, "vocabulary")
+    assert batch.target.tolist() == tree.title(1).tolist()  # what is scored is the title, whatever the history says
+
+
+def test_candidates_may_be_said_otherwise_than_the_history():
+    tokens, tree, frame = framed("Liked: {history} of {candidates: {title} [{genre}]} next: ")
+    assert frame.history is None
+    end, pairs = tokens.eos_token_id, zip(TITLES, GENRES["genre"], strict=True)
+    listed = [[*alone(tokens, title), end, *alone(tokens, f" [{genre}]"), end] for title, genre in pairs]
+    row = Row(np.array([0]), branches=np.array([1]), sees=np.array([1]), listed=np.array([1, 0]))
+    batch = pack([row], tree, frame, "vocabulary")
+    main = batch.input_ids[0, : batch.input_ids.shape[1] - len(tree.title(1)) + 1].tolist()
+    assert main == [*frame.header, *tree.title(0), *frame.middle, *listed[1], *listed[0], *frame.tail]
+
+
+def test_a_tokenizer_may_learn_from_what_is_said_beside_titles():
+    assert parse_template("{history: {title} ({genre})}").said(TITLES, GENRES) == [" (Horror)", " (</s> Crime)"]
+    assert parse_template("{history: {genre} {title}}").said(TITLES, GENRES) == ["Horror Alien", "</s> Crime Heat"]
+    assert parse_template("{history}").said(TITLES, {}) == []

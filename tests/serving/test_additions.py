@@ -130,9 +130,7 @@ def test_only_catalog_and_popularity_change_and_a_second_time_nothing_does(folde
     assert digests(folder) == once
 
 
-@pytest.mark.parametrize(
-    ("title", "said"), [("x" * 3000, "room for"), ("ends<end>here", "can't be told from others"), ("", None)]
-)
+@pytest.mark.parametrize(("title", "said"), [("x" * 3000, "room for"), ("", None)])
 def test_a_title_that_can_not_be_asked_for_leaves_the_folder_as_it_was(folder, title, said):
     old = digests(folder)
     new = pl.DataFrame({"item": ["n1", "n2"], "title": ["Fargo", title]})

@@ -1,4 +1,4 @@
-"""One loader for every language model: `tiny`, a known model, a local folder, a name on the hub.
+"""One loader for every language model: `tiny`, a known model, a GGUF file, a local folder, a name on the hub.
 
 Path    catalog, recipe -> [models.language] -> scoring, training, serving
 Takes   what to load and how: name, sizes, adapter, precision, template, normalization, limits
@@ -8,25 +8,34 @@ Gives   LanguageModel: policy, tokenizer, prefix tree, frame; saved as one folde
 import hashlib
 import json
 import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from napo.data.catalog import Catalog
 from napo.errors import UserError
+from napo.models.columns import columns_as_text
 from napo.models.policy import LanguagePolicy, dropout
+from napo.models.pretrained import (
+    check_sizes,
+    located,
+    or_user_error,
+    pretrained,
+    save_model,
+    saved_weights,
+    token_vectors,
+    with_lora,
+)
 from napo.models.tiny import make_model, make_tokenizer
+from napo.models.tokens import apart, end_token, title_tokens, tokenizer_digest
 from napo.prompts.template import Template, load_template
-from napo.recipe_keys import DropoutSection, LoraSection, ModelSection, PromptSection
+from napo.recipe_keys import DropoutSection, ModelSection, PromptSection
 from napo.scoring.batch import Frame, Normalize
 from napo.scoring.ranker import TitleRanker
 from napo.scoring.self_check import shares_prefixes
@@ -35,7 +44,6 @@ from napo.scoring.tree import PrefixTree
 log = logging.getLogger(__name__)
 
 META, CATALOG = "napo.json", "catalog.parquet"
-KNOWN = ("tiny", "smollm2-135m-instruct")
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,21 @@ class LanguageModel:
 
     @cached_property
     def tree(self) -> PrefixTree:
-        return PrefixTree.build(title_tokens(self.tokenizer, self.catalog.titles), end_token(self.tokenizer))
+        tokens = title_tokens(self.tokenizer, self.catalog.titles)
+        apart(self.tokenizer, self.catalog.titles, tokens)
+        return PrefixTree.build(tokens, end_token(self.tokenizer))
 
     @cached_property
     def frame(self) -> Frame:
-        return self.usage.template.frame(self.tokenizer)
+        template, titles = self.usage.template, self.catalog.titles
+        return template.frame(self.tokenizer, titles, self.tree.titles, columns_as_text(self.catalog, template.columns))
+
+    @property
+    def wording(self) -> list[str]:
+        """All that its prompts say beside titles, for whoever has to know whether that changed."""
+        said = [texts for texts in (self.frame.history, self.frame.listed) if texts is not None]
+        of_items = [hashlib.sha256(part.tobytes()).hexdigest() for texts in said for part in (texts.start, texts.token)]
+        return [*self.usage.template.texts, *of_items]
 
     @cached_property
     def shared(self) -> bool:
@@ -105,7 +123,8 @@ class LanguageModel:
         tokens = {"tokenizer": tokenizer_digest(self.tokenizer), "tokens": len(self.tokenizer)}
         # an adapter's folder does not hold the base model, whose own files may be of another precision
         precision = str(self.model.get_input_embeddings().weight.dtype).removeprefix("torch.")
-        said = {"format": 1, **asdict(self.usage), **tokens, "precision": precision}
+        held = {"precision": precision, "token_vectors": token_vectors(self.model)}
+        said = {"format": 1, **asdict(self.usage), **tokens, **held}
         (folder / META).write_text(json.dumps(said, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
@@ -120,8 +139,16 @@ def create(
             remedy="leave `lora` out, or name a pretrained model",
         )
     template = load_template(prompt.template)
+    if template.kind != prompt.kind:
+        raise UserError(
+            f"the template {'names no' if prompt.kind == 'list' else 'names the'} candidates, as `prompt.kind:"
+            f" {template.kind}` does",
+            where="prompt.template",
+            remedy=f"`prompt.kind: {template.kind}`, or another template",
+        )
     if section.name == "tiny":
-        tokenizer: PreTrainedTokenizerBase = make_tokenizer(catalog.titles, template.texts, section.vocabulary)
+        texts = template.texts + template.said(catalog.titles, columns_as_text(catalog, template.columns))
+        tokenizer: PreTrainedTokenizerBase = make_tokenizer(catalog.titles, texts, section.vocabulary)
         model: PreTrainedModel = make_model(
             len(tokenizer),
             width=section.width,
@@ -133,10 +160,10 @@ def create(
         )
         name = "tiny"
     else:
-        name, folder = _where(section.name)
-        model, tokenizer = _pretrained(folder, _dtype(section), prompt)
+        name, folder = located(section.name)
+        model, tokenizer = pretrained(folder, section, prompt)
     if section.lora is not None:
-        model = _with_lora(model, section.lora, seed)
+        model = with_lora(model, section.lora, seed)
     usage = Usage(name, normalize, template, prompt.max_history, prompt.max_tokens)
     return LanguageModel(model, tokenizer, catalog, usage)
 
@@ -163,7 +190,7 @@ def open_folder(folder: Path, catalog: Catalog | None = None) -> LanguageModel:
     Raises UserError for a folder that is none, unreadable weights, or a tokenizer that is not the model's own.
     """
     meta = read_meta(folder)
-    tokenizer = _or_user_error(
+    tokenizer = or_user_error(
         folder, "tokenizer", lambda: AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     )
     if tokenizer_digest(tokenizer) != meta["tokenizer"]:
@@ -173,9 +200,12 @@ def open_folder(folder: Path, catalog: Catalog | None = None) -> LanguageModel:
             where=str(folder),
             remedy="put the model's own tokenizer files back",
         )
-    model = _load_weights(folder, meta["precision"])
-    _check_sizes(model, tokenizer, folder)
-    usage = Usage(template=Template(**meta["template"]), **{name: meta[name] for name in _USAGE})
+    usage = Usage(
+        template=Template(**meta["template"]),
+        **{name: meta[name] for name in _USAGE},
+    )
+    model = saved_weights(folder, meta["precision"], meta.get("token_vectors"))
+    check_sizes(model, tokenizer, folder)
     return LanguageModel(model, tokenizer, catalog or Catalog.load(folder / CATALOG), usage)
 
 
@@ -198,158 +228,3 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if missing := {*_USAGE, "template", "tokenizer", "precision"} - set(meta):
         raise UserError(f"{META} lacks {', '.join(sorted(missing))}", where=str(folder), remedy="copy it again")
     return meta
-
-
-def title_tokens(tokenizer: PreTrainedTokenizerBase, titles: Sequence[str]) -> list[list[int]]:
-    """Each title's tokens by itself, the end token last.
-
-    The end token is scored too: without it "Alien" could not be told from "Aliens", which goes on where it stops.
-    """
-    end = end_token(tokenizer)
-    encoded = tokenizer(list(titles), add_special_tokens=False)["input_ids"]
-    return [[*ids, end] for ids in encoded]
-
-
-def end_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    if tokenizer.eos_token_id is None:
-        raise UserError("this tokenizer has no end token", remedy="set its eos_token: every title ends with it")
-    return int(tokenizer.eos_token_id)
-
-
-def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What the tokens are, as a hash: vocabulary with numbers, and the special ones."""
-    vocabulary = sorted(tokenizer.get_vocab().items())
-    said = json.dumps([vocabulary, tokenizer.eos_token, tokenizer.bos_token], ensure_ascii=True)
-    return hashlib.sha256(said.encode()).hexdigest()
-
-
-def _where(name: str) -> tuple[str, str]:
-    """(name for tables, what from_pretrained takes)."""
-    if name == "smollm2-135m-instruct":
-        from napo.models import smollm
-
-        return smollm.DISPLAY_NAME, str(smollm.smollm2_135m_instruct())
-    if Path(name).is_dir():
-        return Path(name).name, name
-    if name.startswith((".", "/", "~")):
-        raise UserError(
-            f"no folder {name}", where="model.name", remedy=f"one of {', '.join(KNOWN)}, a folder, a hub name"
-        )
-    return name, name
-
-
-def _dtype(section: ModelSection) -> torch.dtype:
-    """`auto`: bfloat16 for frozen weights under an adapter, float32 for weights that are trained."""
-    if section.precision == "auto":
-        return torch.float32 if section.lora is None else torch.bfloat16
-    if section.precision == "float16" and not torch.cuda.is_available():
-        raise UserError("float16 can't train on a CPU", where="model.precision", remedy="`auto` or `bfloat16`")
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[section.precision]
-
-
-def _pretrained(
-    name: str, dtype: torch.dtype, prompt: PromptSection
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    model = _whole_model(name, dtype=dtype)
-    tokenizer = _or_user_error(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name))
-    _check_sizes(model, tokenizer, name)
-    longest = getattr(model.config, "max_position_embeddings", None)
-    if longest is not None and longest < prompt.max_tokens:
-        raise UserError(
-            f"the model reads at most {longest} tokens, and a row may have {prompt.max_tokens}",
-            where="prompt.max_tokens",
-            remedy=f"at most {longest}",
-        )
-    LanguagePolicy(model).check_head()
-    return model, tokenizer
-
-
-def _load_weights(folder: Path, precision: str) -> PreTrainedModel:
-    """Safetensors alone, and no code of the folder's own: reading a pickle can run anything."""
-    safe: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "dtype": precision}
-    if (folder / "adapter_config.json").is_file():
-        from peft import AutoPeftModelForCausalLM
-
-        if not (folder / "adapter_model.safetensors").is_file():  # peft would take a pickle instead
-            raise UserError("the adapter can't be loaded: no adapter_model.safetensors", where=str(folder))
-        load = AutoPeftModelForCausalLM.from_pretrained
-        adapted: PreTrainedModel = _or_user_error(folder, "adapter", lambda: load(folder, **safe))
-        return adapted
-    return _whole_model(folder, **safe)
-
-
-def _whole_model(where: str | Path, **how: Any) -> PreTrainedModel:
-    """A model all of whose weights were there: transformers would fill up the others with random numbers."""
-    model, found = _or_user_error(
-        where, "model", lambda: AutoModelForCausalLM.from_pretrained(where, output_loading_info=True, **how)
-    )
-    if missing := sorted(found["missing_keys"]):
-        raise UserError(
-            f"the weights are not whole: {len(missing)} tensors are missing, such as {missing[0]}",
-            where=str(where),
-            remedy="copy the folder again",
-        )
-    whole: PreTrainedModel = model
-    return whole
-
-
-def _check_sizes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str | Path) -> None:
-    rows = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
-    if rows < len(tokenizer):
-        raise UserError(
-            f"the model has {rows} token vectors and its tokenizer {len(tokenizer)} tokens",
-            where=str(where),
-            remedy="the folder mixes two models: copy it again",
-        )
-
-
-def save_model(model: nn.Module, folder: Path, state_dict: dict[str, Tensor] | None = None) -> None:
-    """Weights and configuration of a model or an adapter, as safetensors."""
-    with _quiet():
-        model.save_pretrained(folder, state_dict=state_dict)  # type: ignore[operator]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers draws a bar for each file that it writes or reads, across ours; peft calls what is deprecated."""
-    drawn = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        if drawn:
-            transformers_logging.enable_progress_bar()
-
-
-def _or_user_error(where: str | Path, what: str, load: Any) -> Any:
-    """transformers, safetensors and the hub raise a dozen kinds of error for a bad folder or name."""
-    try:
-        with _quiet() if Path(where).is_dir() else nullcontext():  # a download may show its bar
-            return load()
-    except UserError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"the {what} can't be loaded: {reason}",
-            where=str(where),
-            remedy="a folder with safetensors, config.json and tokenizer files, or a hub name while online",
-        ) from error
-
-
-def _with_lora(model: PreTrainedModel, lora: LoraSection, seed: int) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    config = LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            with _quiet():
-                return get_peft_model(model, config)
-        except ValueError as error:
-            raise UserError(f"the adapter does not fit this model: {error}", where="model.lora.targets") from error

@@ -30,7 +30,10 @@ def make_tokenizer(titles: Sequence[str], texts: Sequence[str], vocabulary: int)
         show_progress=False,
     )
     tokenizer.train_from_iterator([*titles, *texts], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, pad_token=END)
+    # the begin token is put before a text: a prompt begins with it
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, pad_token=END, add_bos_token=True
+    )
 
 
 def make_model(

@@ -23,8 +23,10 @@ from napo.data.settings import DATA_FILES
 from napo.errors import UserError
 from napo.evaluation.runs import MODEL, RECIPE
 from napo.files import folder_aside, write_aside
-from napo.models.language import KNOWN, LanguageModel, create, recipe_dropout, tokenizer_digest
+from napo.models.language import LanguageModel, create, recipe_dropout
+from napo.models.pretrained import KNOWN
 from napo.models.sasrec import SASRec
+from napo.models.tokens import tokenizer_digest
 from napo.recipe import Recipe, check_methods, differences, load_recipe
 from napo.recipe_checks import is_path
 from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasrec
@@ -149,7 +151,7 @@ class Workbench:
         made_by = {
             "normalize": recipe.normalize,
             "prompt": recipe.prompt.model_dump(mode="json", exclude={"template"}),
-            "template": language.usage.template.texts,
+            "template": language.wording,
             "tokenizer": tokenizer_digest(language.tokenizer),
             "weights": weights_digest(language.model),
             "dropout": recipe.model.dropout.model_dump(),
@@ -211,7 +213,7 @@ def _rooted(recipe: Recipe) -> Recipe:
     data = data.model_copy(update={name: path.resolve() for name, path in files.items() if path is not None})
     if is_path(prompt.template):
         prompt = prompt.model_copy(update={"template": str(Path(prompt.template).expanduser().resolve())})
-    if model.name not in KNOWN and (folder := Path(model.name).expanduser()).is_dir():
+    if model.name not in KNOWN and (folder := Path(model.name).expanduser()).exists():
         model = model.model_copy(update={"name": str(folder.resolve())})
     return recipe.model_copy(update={"data": data, "prompt": prompt, "model": model})
 

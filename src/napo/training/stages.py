@@ -17,9 +17,10 @@ from napo.arrays import FloatArray, IntArray
 from napo.data.prepare import Prepared
 from napo.errors import UserError
 from napo.evaluation.runs import display_name
-from napo.models.language import LanguageModel, tokenizer_digest
+from napo.models.language import LanguageModel
 from napo.models.sasrec import SASRec
 from napo.models.sasrec_scorer import SASRecScorer
+from napo.models.tokens import tokenizer_digest
 from napo.negatives._protocol import Example, NegativeSampler, SamplerContext, rejectable
 from napo.objectives import sft
 from napo.recipe_keys import Method, Recipe, Stage
@@ -214,7 +215,7 @@ def _made_by(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> dic
     assert recipe.preference is not None
     return {
         "tokenizer": tokenizer_digest(language.tokenizer),
-        "template": language.usage.template.texts,
+        "template": language.wording,
         "limits": [recipe.prompt.max_history, recipe.prompt.max_tokens],
         "normalize": recipe.normalize,
         "split": prepared.split.digest,

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor, nn
 
 from napo.errors import UserError
-from napo.models.language import save_model
+from napo.models.pretrained import save_model
 from napo.training.module import PreferenceModule
 
 STATE = "objective.safetensors"

@@ -90,8 +90,8 @@ def _rooted(layer: Layer) -> dict[str, Any]:
         data["data"] = {**data["data"], "folder": None}  # the paths are whole from here on
     for section, key, names_file in (
         *(("data", name, lambda text: True) for name in DATA_FILES),
-        # a model's name may be a folder: then it starts like one
-        ("model", "name", lambda text: text.startswith(("./", "../", "~"))),
+        # a model's name may be a folder or a GGUF file: then it starts or ends like one
+        ("model", "name", lambda text: text.startswith(("./", "../", "~")) or text.endswith(".gguf")),
         ("prompt", "template", is_path),
     ):
         text, place = _text_at(data, section, key), layer.places.of((section, key))

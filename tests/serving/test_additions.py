@@ -9,7 +9,7 @@ import pytest
 import napo
 from napo.errors import UserError
 from napo.evaluation.runs import evaluate_run
-from napo.models.language import title_tokens
+from napo.models.tokens import title_tokens
 from napo.scoring.batch import NONE, Row
 from napo.scoring.naive import naive_title_log_probs
 from napo.scoring.shared_prefix import judging

@@ -56,6 +56,7 @@ class Usage:
     max_history: int
     max_tokens: int
     temperature: float = 1.0  # of the softmax that it was trained with; another one ranks titles otherwise
+    load_in: str | None = None  # `4bit`: how the frozen weights under its adapter are held
 
 
 class LanguageModel:
@@ -164,7 +165,7 @@ def create(
         model, tokenizer = pretrained(folder, section, prompt)
     if section.lora is not None:
         model = with_lora(model, section.lora, seed)
-    usage = Usage(name, normalize, template, prompt.max_history, prompt.max_tokens)
+    usage = Usage(name, normalize, template, prompt.max_history, prompt.max_tokens, load_in=section.load_in)
     return LanguageModel(model, tokenizer, catalog, usage)
 
 
@@ -202,9 +203,10 @@ def open_folder(folder: Path, catalog: Catalog | None = None) -> LanguageModel:
         )
     usage = Usage(
         template=Template(**meta["template"]),
+        load_in=meta.get("load_in"),
         **{name: meta[name] for name in _USAGE},
     )
-    model = saved_weights(folder, meta["precision"], meta.get("token_vectors"))
+    model = saved_weights(folder, meta["precision"], usage.load_in, meta.get("token_vectors"))
     check_sizes(model, tokenizer, folder)
     return LanguageModel(model, tokenizer, catalog or Catalog.load(folder / CATALOG), usage)
 

@@ -59,7 +59,8 @@ def dtype_of(section: ModelSection) -> torch.dtype:
 def pretrained(
     name: str, section: ModelSection, prompt: PromptSection
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    model = _whole_model(name, dtype=dtype_of(section))
+    dtype = dtype_of(section)
+    model = _whole_model(name, dtype=dtype, **_quantized(section.load_in, dtype))
     tokenizer = or_user_error(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False))
     check_sizes(model, tokenizer, name)
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -73,12 +74,12 @@ def pretrained(
     return model, tokenizer
 
 
-def saved_weights(folder: Path, precision: str, rows: int | None = None) -> PreTrainedModel:
+def saved_weights(folder: Path, precision: str, load_in: str | None = None, rows: int | None = None) -> PreTrainedModel:
     """What was saved in a folder: a whole model, or an adapter and where its base lies.
 
-    rows: token vectors that the base has to have, where tokens were added to it.
+    load_in: as the base was loaded. rows: token vectors that the base has to have, where tokens were added to it.
     """
-    how = {"dtype": precision}
+    how = {"dtype": precision, **_quantized(load_in, getattr(torch, precision))}
     if not (folder / "adapter_config.json").is_file():
         return _whole_model(folder, **how)
     from peft import PeftConfig, PeftModel
@@ -102,6 +103,14 @@ def saved_weights(folder: Path, precision: str, rows: int | None = None) -> PreT
 
     adapted: PreTrainedModel = or_user_error(folder, "adapter", load)
     return adapted
+
+
+def _quantized(load_in: str | None, dtype: torch.dtype) -> dict[str, Any]:
+    if load_in is None:
+        return {}
+    from napo.models.four_bit import four_bit
+
+    return four_bit(dtype)
 
 
 def _whole_model(where: str | Path, **how: Any) -> PreTrainedModel:

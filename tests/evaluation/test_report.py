@@ -14,7 +14,7 @@ from napo.evaluation.baselines import Popularity
 from napo.evaluation.leaks import Check
 from napo.evaluation.plots import Deciles, HitRates, TrainingLog
 from napo.evaluation.protocols import evaluate_candidates
-from napo.evaluation.report import Judged, ReportData, ReportTable, StageRun, read_stages, write_report
+from napo.evaluation.report import GroupTable, Judged, ReportData, ReportTable, StageRun, read_stages, write_report
 from napo.evaluation.report_pictures import both_fall
 from napo.evaluation.table import make_table
 
@@ -67,7 +67,10 @@ def stage_run(name="NAPO", best=20, **more):
     return StageRun(name, "Preference stage", looks[0], looks[best], looks[40], 40, 90.0, training_log(name), **more)
 
 
-def table(heading="cand20; 100 test cases", names=("SFT", "NAPO"), checks=("slot: 0.050 chance 0.05 ok",)):
+SLOT = Check("slot", 0.05, "ok", reference={"chance": 0.05})
+
+
+def table(heading="cand20; 100 test cases", names=("SFT", "NAPO"), checks=(SLOT,)):
     body = [[name, "0.400 [0.380, 0.420]", "0.600"] for name in names]
     return ReportTable(heading, ["method", "HR@1 [95 %]", "NDCG"], body, names, "HR@1", ["a note"], checks)
 
@@ -206,12 +209,18 @@ def test_equal_data_give_equal_pages(data, folder, html, tmp_path):
 
 
 def test_titles_may_hold_anything(tmp_path):
+    odd_table = table(ODD, [ODD, "SFT"], [Check("slot", 0.9, "FAIL", note=ODD)])
     odd = ReportData(
         title=ODD,
         command=ODD,
         verdicts=[ODD],
         judged=[
-            Judged(ODD, table(ODD, [ODD, "SFT"], [ODD]), [rates(ODD)], Deciles({ODD: np.full(10, 0.1)}, np.ones(10)))
+            Judged(
+                ODD,
+                odd_table,
+                [rates(ODD)],
+                Deciles({ODD: np.full(10, 0.1)}, np.ones(10)),
+            )
         ],
         stages=[stage_run(ODD, label=ODD, verdict=ODD)],
         counts={ODD: {ODD: 1}},
@@ -236,9 +245,40 @@ def test_leaked_lists_are_said_before_anything_else(tmp_path):
 
 
 def test_the_verdict_of_a_check_is_a_word_and_not_a_colour_alone(tmp_path):
-    lines = ["slot: 0.9 chance 0.05 FAIL", "rule: 0.1 WARN", "other: 0.1 ok", "free text"]
-    page = written(ReportData("t", "c", judged=[Judged("cand20", table(checks=lines))]), tmp_path)
-    assert "FAIL slot: 0.9 chance 0.05 WARN rule: 0.1 ok other: 0.1 free text" in page.text
+    checks = [
+        SLOT,
+        Check("slot_rule", 0.1, "WARN"),
+        Check("order", 0.9, "FAIL", reference={"limit": 1e-4}, scorer="DPO"),
+    ]
+    page = written(ReportData("t", "c", judged=[Judged("cand20", table(checks=checks))]), tmp_path)
+    assert "3 leak checks: 1 failed, 1 to be read with care, 1 passed." in page.text
+    # what did not pass comes first, and each says what was asked
+    assert "FAIL Does the order of the candidates change the pick? order, DPO: 0.900 limit 0.0001 WARN" in page.text
+    assert "1 passed ok Is the target's place in the list drawn by chance? slot: 0.050 chance 0.05" in page.text
+
+
+def test_a_check_of_several_models_asks_its_question_once(tmp_path):
+    checks = [Check("order", 0.0, "ok", scorer=name) for name in ("DPO", "NAPO")]
+    text = written(ReportData("t", "c", judged=[Judged("cand20", table(checks=checks))]), tmp_path).text
+    assert "Does the order of the candidates change the pick? order, DPO: 0.000 order, NAPO: 0.000" in text
+
+
+def test_a_verdict_is_a_word_that_is_set_off(tmp_path):
+    said = ["Held: A.", "Undecided, 9 cases would decide: C better.", "Not held: D.", "Seed 0: it helped."]
+    page = written(ReportData("t", "c", said), tmp_path)
+    words = [span["class"] for span in page.all("span")]
+    assert words == ["good", "odd", "plain"]
+    assert "Held A. Undecided, 9 cases would decide C better. Not held D. Seed 0: it helped." in page.text
+
+
+def test_groups_are_rows_with_their_counts_and_methods_are_columns(tmp_path, monkeypatch):
+    quick(monkeypatch)
+    cells = [["0.300 [0.250, 0.350]", "0.350"], ["0.500", "0.600"]]
+    groups = GroupTable("By activity", ["few", "many"], ["60 cases", "40 cases"], ["SFT", "NAPO"], cells, ["least"])
+    page = written(ReportData("t", "c", judged=[Judged("cand20", table(), groups=[groups])]), tmp_path)
+    assert "By activity group SFT NAPO few 60 cases 0.300 [0.250, 0.350] 0.350 many 40 cases 0.500 0.600" in page.text
+    assert page.text.index("least") > page.text.rindex("0.600")
+    assert page.open == []
 
 
 def test_a_report_of_next_to_nothing_is_a_page(tmp_path):
@@ -305,8 +345,8 @@ def test_the_report_table_is_the_result_table_with_its_checks_apart_from_the_not
     assert list(mine.methods) == ["popularity", "NAPO"]
     assert mine.body[1][0] == "NAPO (2 runs)"
     assert (mine.header, mine.body, mine.metric) == (whole.header, whole.body, "HR@1")
-    assert list(mine.checks) == [check.line]
-    assert sorted([*mine.notes, check.line]) == sorted(whole.footer)
+    assert list(mine.checks) == [check]
+    assert sorted([*mine.notes, *whole.verdicts, check.line]) == sorted(whole.footer)
 
 
 def stage_folder(folder: Path, name: str) -> Path:

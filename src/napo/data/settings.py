@@ -82,8 +82,9 @@ class DataSettings(Strict):
 
     @property
     def label(self) -> str:
-        """What reports call the data."""
-        return str(self.source or self.interactions or self.test)
+        """What reports call the data: the set, or the file without the folders of one machine."""
+        file = self.interactions or self.test
+        return str(self.source or (file.name if file is not None else "data"))
 
 
 class SplitSettings(Strict):

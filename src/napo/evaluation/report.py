@@ -10,6 +10,7 @@ What a reader must not overlook stands first: the verdicts in words, and LEAKED 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napo.evaluation import report_page as html
+from napo.evaluation.leaks import QUESTIONS, Check
+from napo.evaluation.leaks.check import Word
 from napo.evaluation.plot_style import DARK, LIGHT, Style, png, styles_for
 from napo.evaluation.plots import Deciles, HitRates, TrainingLog
 from napo.evaluation.report_pictures import Picture, judged_pictures, stage_pictures
@@ -38,7 +41,7 @@ _MANY_RUNS = 8  # from here on their table is folded
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table as text. methods: the plain name of each row. checks: lines that end in ok, WARN or FAIL."""
+    """A table as text. methods: the plain name of each row."""
 
     heading: str  # begins with LEAKED where a check failed
     header: Sequence[str]
@@ -46,18 +49,31 @@ class ReportTable:
     methods: Sequence[str]
     metric: str = ""  # that the rows are compared by
     notes: Sequence[str] = ()
-    checks: Sequence[str] = ()
+    checks: Sequence[Check] = ()
 
     @classmethod
     def of(cls, table: ResultTable) -> ReportTable:
-        checks = [check.line for check in table.checks]
-        notes = [line for line in table.footer if line not in checks]
+        # the verdicts stand on top of the page, the checks in a part of their own
+        elsewhere = {*table.verdicts, *(check.line for check in table.checks)}
+        notes = [line for line in table.footer if line not in elsewhere]
         methods = [row.name for row in table.rows]
-        return cls(table.heading, table.header, table.body, methods, table.metric, notes, checks)
+        return cls(table.heading, table.header, table.body, methods, table.metric, notes, table.checks)
 
     @property
     def leaked(self) -> bool:
         return self.heading.startswith("LEAKED")
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """One metric by groups of cases: a row a group, a column a method; a mean may hide who pays for it."""
+
+    heading: str  # `HR@1 by how much a user has taken`
+    groups: Sequence[str]
+    counts: Sequence[str]  # `1,204 cases, 310 users`
+    methods: Sequence[str]
+    body: Sequence[Sequence[str]]  # (groups, methods), `0.400 [0.380, 0.420]`
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +84,7 @@ class Judged:
     table: ReportTable
     hit_rates: Sequence[HitRates] = ()
     deciles: Deciles | None = None
+    groups: Sequence[GroupTable] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +146,9 @@ class ReportData:
         """Every name that is drawn or stands in a table."""
         tables = [name for one in self.judged for name in one.table.methods]
         drawn = [rate.name for one in self.judged for rate in one.hit_rates]
+        grouped = [name for one in self.judged for table in one.groups for name in table.methods]
         favoured = [name for one in self.judged if one.deciles for name in one.deciles.recommended]
-        return list(dict.fromkeys([*tables, *drawn, *favoured, *(stage.name for stage in self.stages)]))
+        return list(dict.fromkeys([*tables, *drawn, *grouped, *favoured, *(stage.name for stage in self.stages)]))
 
 
 # --- the file ------------------------------------------------------------------------------------------------------
@@ -181,18 +199,20 @@ def _free(name: str, taken: Container[str]) -> str:
 def _parts(report: ReportData, shown: Mapping[str, list[str]], styles: Mapping[str, Style]) -> list[str]:
     """The page, in the order in which it is read."""
     leaked = [_title_of(one.name) for one in report.judged if one.table.leaked]
+    checks = list({check.line: check for one in report.judged for check in one.table.checks}.values())
+    failed = ", ".join(dict.fromkeys(check.title for check in checks if check.verdict == "FAIL"))
     alarm = (
-        f"LEAKED: {', '.join(leaked)}. The lists give the target away to a rule that reads no history;"
-        " no figure of this protocol says how well a method recommends."
+        f"LEAKED: {', '.join(leaked)}. {f'The leak check of {failed} failed' if failed else 'A leak check failed'}:"
+        " something else than the user's taste may find the target, and no figure of this protocol says how well a"
+        " method recommends."
     )
-    checks = list(dict.fromkeys(line for one in report.judged for line in one.table.checks))
     counted = [html.facts(name, _in_words(counts)) for name, counts in report.counts.items()]
     made_with = [html.facts(name, pairs) for name, pairs in report.made_with.items()]
     return [
         html.paragraph(alarm, "alarm") if leaked else "",
-        html.items(report.verdicts, "verdicts"),
+        html.verdicts(report.verdicts),
         *(_judged(one, shown[f"judged {place}"], styles) for place, one in enumerate(report.judged)),
-        html.section("Can the lists be trusted?", html.checks(checks)),
+        html.section("Can the figures be trusted?", _trusted(checks)),
         *(_stages(report, group, shown[group]) for group in dict.fromkeys(stage.group for stage in report.stages)),
         html.section(
             "What was read, what was left out",
@@ -211,7 +231,31 @@ def _judged(judged: Judged, pictures: list[str], styles: Mapping[str, Style]) ->
         _title_of(judged.name),
         html.results(table.heading, table.header, table.body, colours, "bad" if table.leaked else "heading"),
         _beside(html.items(table.notes, "notes"), pictures),
+        *(_groups(table, styles) for table in judged.groups),
     )
+
+
+def _groups(table: GroupTable, styles: Mapping[str, Style]) -> str:
+    rows = zip(table.groups, table.counts, table.body, strict=True)
+    named = [(name, styles[name].colour) for name in table.methods]
+    return html.by_group(table.heading, named, list(rows)) + html.items(table.notes, "notes")
+
+
+def _trusted(checks: Sequence[Check]) -> str:
+    """How many checks passed; those that did not, with what they ask; the others folded."""
+    if not checks:
+        return ""
+    said: dict[Word, str] = {"FAIL": "failed", "WARN": "to be read with care", "ok": "passed"}
+    asked: dict[Word, dict[str, list[str]]] = {word: {} for word in said}
+    for check in checks:
+        figures = check.line.removesuffix(f" {check.verdict}")
+        asked[check.verdict].setdefault(QUESTIONS.get(check.name, check.name), []).append(figures)
+    words = Counter(check.verdict for check in checks)
+    counted = ", ".join(f"{words[word]} {meaning}" for word, meaning in said.items() if words[word])
+    lines = {word: [(word, question, figures) for question, figures in asked[word].items()] for word in said}
+    passed = html.folded(f"{words['ok']} passed", html.checks(lines["ok"])) if words["ok"] else ""
+    lead = html.paragraph(f"{len(checks)} leak checks: {counted}.", "lead")
+    return lead + html.checks([*lines["FAIL"], *lines["WARN"]]) + passed
 
 
 def _stages(report: ReportData, group: str, pictures: list[str]) -> str:
@@ -222,7 +266,9 @@ def _stages(report: ReportData, group: str, pictures: list[str]) -> str:
         ["run", "validation", "step", "NDCG", "HR@1"],
         [(stage.label or stage.name, _cost(stage), _looks(stage)) for stage in mine],
     )
-    verdicts = dict.fromkeys(stage.verdict for stage in mine if stage.verdict not in ("", *report.verdicts))
+    on_top = tuple(report.verdicts)  # some with the seed in front
+    said = (stage.verdict for stage in mine if stage.verdict and not any(top.endswith(stage.verdict) for top in on_top))
+    verdicts = dict.fromkeys(said)
     if len(mine) > _MANY_RUNS:
         figures = html.folded(f"Start, best and last of {len(mine)} runs", table) + html.side_by_side(pictures)
     else:

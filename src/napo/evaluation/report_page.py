@@ -16,6 +16,7 @@ from html import escape
 from napo.evaluation.plot_style import DARK, LIGHT, Theme
 
 _WORDS = {"ok": "good", "WARN": "odd", "FAIL": "bad"}
+_VERDICTS = {"Held": "good", "Not held": "plain", "Undecided": "odd"}
 
 _CSS = """
 * { box-sizing: border-box }
@@ -32,10 +33,15 @@ p, li { max-width: 46rem }
 .alarm { border: 2px solid var(--bad); border-radius: .4rem; padding: .6rem 1rem; max-width: 46rem }
 .heading { font-size: .9rem; color: var(--muted); margin: 0 0 .6rem; max-width: none }
 .notes { font-size: .9rem; color: var(--muted); padding-left: 1.1rem; margin: .75rem 0 1.75rem }
-.checks { list-style: none; padding: 0; font-size: .9rem }
-.checks li { margin: .35rem 0 }
+.lead { margin: 0 0 .9rem }
+.checks + details { margin-top: .75rem }
+.checks { list-style: none; padding: 0; margin: 0; font-size: .9rem }
+.checks li { display: flex; margin: .55rem 0; max-width: none }
+.checks li > span { flex: none; width: 3.2rem }
+.figures { margin: 0; color: var(--muted); font-size: .92em; max-width: 60rem; font-variant-numeric: tabular-nums }
 .good { color: var(--m4) } .odd { color: var(--odd) } .bad { color: var(--bad) }
-.good, .odd, .bad { font-weight: 700; margin-right: .5rem }
+.good, .odd, .bad, .plain { font-weight: 700; margin-right: .5rem }
+.plain { color: var(--muted) }
 .scroll { overflow-x: auto; margin: 0 0 1.5rem }
 .scroll:focus-visible, summary:focus-visible { outline: 2px solid var(--m3); outline-offset: 2px }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
@@ -50,6 +56,8 @@ tbody + tbody tr:first-child > * { border-top: 1px solid var(--muted) }
 td { white-space: nowrap }
 td.text { text-align: left; white-space: normal }
 .interval { color: var(--muted); font-size: .88em; font-weight: 400 }
+section > h3 { margin-top: 1.75rem }
+thead .method { justify-content: flex-end }
 .method { display: flex; gap: .5rem; align-items: baseline }
 .swatch { flex: none; width: .7rem; height: .7rem; border-radius: 50% }
 .side { display: grid; gap: 2.25rem 2.5rem; align-items: start;
@@ -74,6 +82,7 @@ summary { cursor: pointer; padding: .3rem 0 }
   th, td { padding: .35rem .55rem }
   .grouped th, .grouped td { padding: .35rem .35rem; font-size: .84rem }
   tbody th { max-width: 8.5rem; white-space: normal }
+  .by-group tbody th { min-width: 7rem }
 }
 @media print { .scroll { overflow: visible } }
 """
@@ -133,13 +142,23 @@ def paragraph(sentence: str, kind: str) -> str:
     return f'<p class="{kind}">{text(sentence)}</p>\n'
 
 
-def checks(lines: Sequence[str]) -> str:
-    """Leak checks, whose last word is the verdict; here it comes first."""
+def verdicts(lines: Sequence[str]) -> str:
+    """Sentences; where one begins with `Held:`, `Not held:` or `Undecided:`, that word is set off."""
     said = ""
     for line in lines:
-        rest, _, word = line.rpartition(" ")
-        known = _WORDS.get(word)
-        said += f'<li><span class="{known}">{word}</span>{text(rest)}</li>\n' if known else f"<li>{text(line)}</li>\n"
+        word, _, rest = line.partition(": ")
+        kind = _VERDICTS.get(word.split(",")[0]) if rest else None
+        shown = f'<span class="{kind}">{text(word)}</span>{text(rest)}' if kind else text(line)
+        said += f"<li>{shown.replace(' %', '&nbsp;%')}</li>\n"
+    return f'<ul class="verdicts">\n{said}</ul>\n' if lines else ""
+
+
+def checks(lines: Sequence[tuple[str, str, Sequence[str]]]) -> str:
+    """Leak checks: the verdict's word, what was asked, a line of figures for each that was asked it."""
+    said = ""
+    for word, question, figures in lines:
+        each = "".join(f'<p class="figures">{text(line)}</p>' for line in figures)
+        said += f'<li><span class="{_WORDS[word]}">{word}</span><div>{text(question)}{each}</div></li>\n'
     return f'<ul class="checks">\n{said}</ul>\n' if lines else ""
 
 
@@ -152,8 +171,7 @@ def results(
     """
     rows = []
     for cells, colour in zip(body, colours, strict=True):
-        spot = f'<span class="swatch" style="background: var(--m{colour})"></span>'
-        name = f'<span class="method">{spot}<span>{text(cells[0])}</span></span>'
+        name = f'<span class="method">{_spot(colour)}<span>{text(cells[0])}</span></span>'
         rows.append(f'<th scope="row">{name}</th>{"".join(map(_figure, cells[1:]))}')
     inside = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return paragraph(heading, kind) + _table(heading, header, f"<tbody>\n{inside}\n</tbody>\n")
@@ -180,9 +198,29 @@ def groups(label: str, header: Sequence[str], body: Sequence[tuple[str, str, Seq
     return _table(label, header, inside, "grouped")
 
 
-def _table(label: str, header: Sequence[str], bodies: str, kind: str = "plain") -> str:
-    """In a box that scrolls, also by keyboard, so that the page itself never does."""
+def by_group(heading: str, methods: Sequence[tuple[str, int]], rows: Sequence[tuple[str, str, Sequence[str]]]) -> str:
+    """A table of groups (name, how many, a cell a method) under columns (method, colour)."""
+    named = "".join(f'<th scope="col"><span class="method">{_spot(at)}{text(name)}</span></th>' for name, at in methods)
+    inside = "\n".join(
+        f'<tr><th scope="row">{text(name)}<br><span class="interval">{text(size)}</span></th>'
+        f"{''.join(map(_figure, cells))}</tr>"
+        for name, size, cells in rows
+    )
+    head = f'<th scope="col">group</th>{named}'
+    return f"<h3>{text(heading)}</h3>\n" + _box(heading, head, f"<tbody>\n{inside}\n</tbody>\n", "by-group")
+
+
+def _spot(colour: int) -> str:
+    return f'<span class="swatch" style="background: var(--m{colour})"></span>'
+
+
+def _table(label: str, header: Sequence[str], bodies: str, kind: str = "table") -> str:
     head = "".join(f'<th scope="col">{text(name).replace(" %", "&nbsp;%")}</th>' for name in header)
+    return _box(label, head, bodies, kind)
+
+
+def _box(label: str, head: str, bodies: str, kind: str = "table") -> str:
+    """A table in a box that scrolls, also by keyboard, so that the page itself never does."""
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{text(label)}">\n<table class="{kind}">\n'
         f"<thead><tr>{head}</tr></thead>\n{bodies}</table>\n</div>\n"

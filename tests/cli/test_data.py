@@ -78,3 +78,17 @@ def test_fetch_prints_the_folder_on_stdout_and_the_terms_on_stderr(monkeypatch, 
 def test_an_unknown_data_set_is_refused(capsys):
     assert run("fetch", "ml-1m") == 2
     assert "ml-100k" in capsys.readouterr().err
+
+
+def test_export_cases_takes_a_recipe_and_says_what_it_wrote(log, capsys):
+    keys = {"interactions": "log.csv", "items": "items.csv"}
+    recipe = {"data": keys, "split": {"min_history": 1}, "candidates": {"count": 2}, "evaluation": {"ks": [1]}}
+    (log / "recipe.yaml").write_text(json.dumps(recipe))  # JSON is YAML
+    rows = "".join(f"u{user},i{user},5,{1_700_000_000 + user}\n" for user in range(4, 8))
+    (log / "log.csv").write_text((log / "log.csv").read_text() + rows)
+    (log / "items.csv").write_text((log / "items.csv").read_text() + "i6,Title 6\ni7,Title 7\n")
+    assert run("export-cases", str(log / "recipe.yaml"), "--out", str(log / "out"), "--format", "csv") == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{log / 'out'}\n"
+    assert "test_cases: 4 rows" in shown.err
+    assert (log / "out" / "test_candidates.csv").read_text().count("\n") == 9

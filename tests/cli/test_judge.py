@@ -52,8 +52,21 @@ def test_the_command_line_knows_the_recipes_protocols():
 
 def test_evaluate_judges_the_test_part_by_the_runs_own_protocols(called, capsys):
     assert run("evaluate", "runs/napo") == 0
-    assert called == {"run": Path("runs/napo"), "protocol": None, "part": "test"}
+    assert called == {"run": Path("runs/napo"), "protocol": None, "part": "test", "ranked": []}
     assert capsys.readouterr().out == "a table\n"
+
+
+def test_evaluate_takes_ranked_lists_by_a_name_or_by_their_files(called, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.csv").touch()
+    words = ["--ranked", "Tool A=one.csv", "--ranked", "Tool A=two.csv", "--ranked", "b.run", "--ranked", "a=b.csv"]
+    assert run("evaluate", "recipe.yaml", *words) == 0
+    assert called["ranked"] == [
+        ("Tool A", Path("one.csv")),
+        ("Tool A", Path("two.csv")),
+        ("b", Path("b.run")),
+        ("a=b", Path("a=b.csv")),
+    ]
 
 
 def test_evaluate_prints_json_on_demand(called, capsys):

@@ -1,7 +1,9 @@
 import shutil
 
+import polars as pl
 import pytest
 
+from napo.data.export import export_cases
 from napo.errors import UserError
 from napo.evaluation.runs import display_name, evaluate_run, open_run
 from napo.plugins import names
@@ -38,6 +40,52 @@ def test_the_protocol_and_the_part_may_be_others(run):
     assert {row.name for row in table.rows} == {"chance", "popularity", "DPO"}
     (table,) = evaluate_run(run.folder, part="valid")
     assert "valid" in str(table.to_json())
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    """What another tool has made of the exported cases: the first candidate of each, and the first items of all."""
+    folder = tmp_path_factory.mktemp("exported")
+    export_cases(run.prepared, folder / "cases")
+    lists = pl.read_parquet(folder / "cases" / "test_candidates.parquet")
+    lists.with_columns(score=pl.lit(1.0)).write_csv(folder / "tied.csv")
+    cases = pl.read_parquet(folder / "cases" / "test_cases.parquet")
+    rows = [
+        (user, f"i{item:02d}", rank)
+        for user, history in zip(cases["user"], cases["history"], strict=True)
+        for rank, item in enumerate([item for item in range(40) if f"i{item:02d}" not in history][:12], start=1)
+    ]
+    pl.DataFrame(rows, schema=["user", "item", "rank"], orient="row").write_parquet(folder / "first.parquet")
+    return folder
+
+
+def test_ranked_lists_stand_beside_the_run_and_files_of_one_name_are_seeds(run, exported):
+    tied, first = exported / "tied.csv", exported / "first.parquet"
+    (table,) = evaluate_run(run.folder, ranked=[("Tied", tied), ("Tied", tied)])
+    rows = {row.name: row for row in table.rows}
+    assert (rows["Tied"].seeds, rows["Tied"].metrics["HR@1"].value) == (2, 0.0)
+    assert "DPO" in rows
+    (table,) = evaluate_run(run.folder, protocol="full", ranked=[("first", first)])
+    assert [row.name for row in table.rows] == ["chance", "popularity", "DPO", "first"]
+
+
+def test_a_recipe_alone_will_do_for_ranked_lists(run, exported):
+    ranked = [("first", exported / "first.parquet")]
+    (table,) = evaluate_run(run.folder / "recipe.yaml", protocol="full", ranked=ranked)
+    assert [row.name for row in table.rows] == ["chance", "popularity", "first"]
+    with pytest.raises(UserError, match="holds no run"):
+        evaluate_run(run.folder / "recipe.yaml")
+
+
+def test_ranked_lists_that_could_be_meant_otherwise_are_refused(run, exported, tmp_path):
+    both = tmp_path / "both.yaml"
+    text = (run.folder / "recipe.yaml").read_text()
+    both.write_text(text.replace("- cand20\n", "- cand20\n  - full\n"))
+    with pytest.raises(UserError, match="judges by cand20 and full") as unclear:
+        evaluate_run(both, ranked=[("a", exported / "tied.csv")])
+    assert "--protocol" in unclear.value.remedy
+    with pytest.raises(UserError, match="a second row 'DPO'"):
+        evaluate_run(run.folder, ranked=[("DPO", exported / "tied.csv")])
 
 
 def test_a_folder_without_a_run_or_with_half_a_one_is_said(run, tmp_path):

@@ -1,6 +1,6 @@
-"""`napo data fetch` and `napo data inspect`.
+"""`napo data fetch`, `napo data inspect` and `napo data export-cases`.
 
-Path    a data set's name, files -> [cli.data] -> data.fetch, data.inspect
+Path    a data set's name, files, a recipe -> [cli.data] -> data.fetch, data.inspect, data.export
 """
 
 from pathlib import Path
@@ -98,6 +98,25 @@ def inspect(
     if plot is not None:
         draw_popularity(read, plot)
     stdout().print_json(data=summary.to_json()) if json else stdout().print(render(summary))
+
+
+@app.command("export-cases")
+def export_cases(
+    source: Annotated[Path, typer.Argument(metavar="RUN|RECIPE", help="A run's folder, or a recipe.")],
+    out: Annotated[Path, typer.Option(help="The folder to fill; what was there is replaced.")],
+    form: Annotated[Literal["parquet", "csv"], typer.Option("--format", help="Of the tables.")] = "parquet",
+) -> None:
+    """Write what another tool needs to be trained and judged on the same split: `napo evaluate --ranked` takes it back.
+
+    Example: napo data export-cases recipes/ml100k/sft.yaml --out cases
+    """
+    from napo.data.export import export_cases as write
+    from napo.evaluation.runs import open_data
+
+    recipe, prepared = open_data(source)
+    rows = write(prepared, out, full_cases=recipe.evaluation.full_cases, form=form, asked=str(source))
+    stderr().print(*(f"{name}: {count:,} rows" for name, count in rows.items()), sep="\n", highlight=False)
+    stdout().print(str(out), markup=False, soft_wrap=True)
 
 
 def named_column(text: str) -> tuple[str, str]:

@@ -17,25 +17,39 @@ ProtocolName = Literal["cand20", "full", "legacy"]
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run; with --ranked a recipe will do.")],
     protocol: Annotated[
         ProtocolName | None,
         typer.Option(help="cand20: among 20 candidates; full: the whole catalog; legacy: the data's own lists."),
     ] = None,
     part: Annotated[Literal["valid", "test"], typer.Option(help="Which held-out part.")] = "test",
+    ranked: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="Another tool's lists (Parquet, CSV, TREC run), a row each; files of one NAME are its seeds.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Judge a trained run on its own split.
+    """Judge a trained run on its own split, and other tools' ranked lists beside it.
 
-    Example: napo evaluate runs/napo --protocol full
+    Example: napo evaluate runs/napo --protocol full --ranked other.parquet
     """
     from napo.evaluation.runs import evaluate_run
 
-    tables = evaluate_run(run, protocol=protocol, part=part)
+    files = [named_file(text) for text in ranked or ()]
+    tables = evaluate_run(run, protocol=protocol, part=part, ranked=files)
     if json:
         stdout().print_json(data=[table.to_json() for table in tables])
     else:
         stdout().print(*(table.rich() for table in tables))
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    """`NAME=FILE`, or a file that is called by its own name."""
+    name, equals, file = text.partition("=")
+    return (name, Path(file)) if equals and not Path(text).exists() else (Path(text).stem, Path(text))
 
 
 def compare(

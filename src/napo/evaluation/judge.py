@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from napo.data.prepare import Prepared
+from napo.data.split import Cases
 from napo.evaluation.baselines import Chance, Popularity
 from napo.evaluation.leaks import (
     BlindRule,
@@ -52,11 +53,15 @@ def judge(
     full_cases: so many of the cases, the same for every scorer, under `full`; None: all.
     """
     if protocol == "full":
-        cases = prepared.test if full_cases is None else prepared.test.subset(full_cases, seed=0)
-        seen = prepared.split.mask_seen
+        cases, seen = full_cases_of(prepared, full_cases), prepared.split.mask_seen
         return evaluate_full(scorer, cases, k=LIST_LENGTH, mask_seen=seen, prompt=prompt, progress=progress)
     ks = None if ks is None else tuple(sorted({1, *ks}))
     return evaluate_candidates(scorer, prepared.test, prepared.test_lists, ks=ks, prompt=prompt, progress=progress)
+
+
+def full_cases_of(prepared: Prepared, count: int | None) -> Cases:
+    """The cases that are ranked over the whole catalog: `count` of the test cases, the same each time; None: all."""
+    return prepared.test if count is None else prepared.test.subset(count, seed=0)
 
 
 def baseline_results(

@@ -76,7 +76,7 @@ def auc(ranks: IntArray, candidates: int, best: IntArray | None = None) -> Float
 
 def expected_hr_at(best: IntArray, worst: IntArray, k: int) -> FloatArray:
     """HR@k where equal scores are shuffled: the share of the tied places best..worst that lie within k."""
-    return np.clip((k - best + 1) / (worst - best + 1), 0.0, 1.0)
+    return np.where(worst > 0, np.clip((k - best + 1) / (worst - best + 1), 0.0, 1.0), 0.0)
 
 
 def expected_ndcg_at(best: IntArray, worst: IntArray, k: int | None = None) -> FloatArray:
@@ -93,7 +93,8 @@ def _mean_over_block(gains: FloatArray, best: IntArray, worst: IntArray, k: int 
     if k is not None:
         gains = np.where(np.arange(gains.size) < k, gains, 0.0)
     total = np.concatenate([[0.0], np.cumsum(gains)])  # total[r]: the gains of ranks 1..r
-    return np.asarray((total[worst] - total[best - 1]) / (worst - best + 1))
+    mean = (total[worst] - total[np.maximum(best, 1) - 1]) / (worst - best + 1)
+    return np.asarray(np.where(worst > 0, mean, 0.0))
 
 
 def _discount(ranks: IntArray) -> FloatArray:

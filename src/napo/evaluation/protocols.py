@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napo.arrays import FloatArray, IntArray
+from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.errors import UserError
 from napo.evaluation.popularity_bias import bias_report
 from napo.evaluation.ranks import OnNan, candidate_ranks, finite_scores
@@ -58,11 +58,7 @@ def evaluate_candidates(
 
     max_history: at most so many of the user's newest earlier items are shown; None: all. ks: 1, 5, 10 where they fit.
     """
-    width = lists.items.shape[1]
-    if ks is None:
-        ks = [k for k in (1, 5, 10) if k <= width]
-    elif max(ks) > width:
-        raise UserError(f"HR@{max(ks)} of {width} candidates", remedy=f"ask for k below {width}")
+    ks = fitting_ks(ks, lists)
     _check_cases(scorer, cases)
     lists.check(cases)
     scores = np.empty(lists.items.shape, dtype=np.float64)
@@ -72,28 +68,55 @@ def evaluate_candidates(
         _check_shape(scorer, "candidate_scores", given, candidates.shape)
         # here and not at the end: nobody should wait an hour for a model that broke in the first batch
         scores[part], _ = finite_scores(given, items=candidates, first_case=part.start, on_nan=on_nan)
-    ranks = candidate_ranks(scores, lists.slot, on_nan="worst")  # what is left of NaN was allowed above
-    picks = _picks(scores, lists.items, lists.slot)
+    return candidate_result(scorer.name, cases, lists, scores, ks=ks, prompt=prompt)
+
+
+def fitting_ks(ks: Sequence[int] | None, lists: CandidateLists) -> Sequence[int]:
+    """The k of HR@k and NDCG@k among the candidates: 1, 5, 10 where they fit, or those asked for, which must."""
+    width = lists.items.shape[1]
+    if ks is None:
+        return [k for k in (1, 5, 10) if k <= width]
+    if max(ks) > width:
+        raise UserError(f"HR@{max(ks)} of {width} candidates", remedy=f"ask for k below {width}")
+    return ks
+
+
+def candidate_result(
+    name: str,
+    cases: Cases,
+    lists: CandidateLists,
+    scores: FloatArray,
+    *,
+    ks: Sequence[int],
+    missing: BoolArray | None = None,
+    prompt: PromptKind | None = None,
+    remarks: tuple[str, ...] = (),
+) -> CandidateResult:
+    """What scores (n, C) of the candidates come to; -inf or NaN ranks last. missing: (n,) cases nobody answered: 0."""
+    ranks = candidate_ranks(scores, lists.slot, on_nan="worst")
+    answered = np.ones(len(cases), dtype=bool) if missing is None else ~missing
+    picks = np.where(answered, _picks(scores, lists.items, lists.slot), -1)
     popularity = cases.split.popularity.astype(np.float64)
     return CandidateResult(
-        scorer=scorer.name,
+        scorer=name,
         prompt=prompt,
-        split=_split_name(cases),
+        split=split_name(cases),
         part=cases.part,
         lists=lists.digest,
         negatives=lists.negatives,
-        candidates=width,
+        candidates=lists.items.shape[1],
         unit=cases.split.unit,
         users=cases.units,
         targets=cases.target,
-        ranks=ranks.worst,
-        best_ranks=ranks.best,
+        ranks=np.where(answered, ranks.worst, 0),
+        best_ranks=np.where(answered, ranks.best, 0),
         picks=picks,
         broken=ranks.broken,
-        pick_popularity=popularity[picks],
+        pick_popularity=np.where(answered, popularity[picks], 0.0),  # a -1 reads the last item, and is masked
         target_popularity=popularity[cases.target],
         candidate_popularity=float(popularity[lists.items].mean()),
         ks=tuple(ks),
+        remarks=remarks,
     )
 
 
@@ -117,43 +140,65 @@ def evaluate_full(
     items = int(cases.split.popularity.size)
     if not 1 <= k <= items:
         raise UserError(f"lists of {k} from a catalog of {items} items", remedy=f"k from 1 to {items}")
-    past = [cases.history(case) for case in range(len(cases))]
-    seen = np.array([mask_seen == "history" and cases.target[case] in past[case] for case in range(len(cases))])
-    kept = np.flatnonzero(~seen)
-    if not kept.size:
-        raise UserError("every target is among its user's earlier items", remedy='mask_seen="none" where repeats count')
+    kept = cases_to_rank(cases, mask_seen)
     ranks = np.empty(kept.size, dtype=np.int64)
     top = np.empty((kept.size, k), dtype=np.int64)
     nothing = np.empty(0, dtype=np.int64)
     for part in _batches(kept.size, batch, progress):
         mine = kept[part]
-        histories = [_newest(past[case], max_history) for case in mine]
-        excluded = [np.unique(past[case]) if mask_seen == "history" else nothing for case in mine]
+        past = [cases.history(case) for case in mine]
+        histories = [_newest(liked, max_history) for liked in past]
+        excluded = [np.unique(liked) if mask_seen == "history" else nothing for liked in past]
         targets = cases.target[mine]
         given_ranks, given_top = scorer.target_ranks(histories, excluded, targets), scorer.top(histories, excluded, k)
         _check_shape(scorer, "target_ranks", given_ranks, (mine.size,))
         _check_shape(scorer, "top", given_top, (mine.size, k))
         _check_lists(scorer, given_top, excluded, mine)
         ranks[part], top[part] = given_ranks, given_top
+    return full_result(scorer.name, cases, kept, ranks, top, mask_seen=mask_seen, prompt=prompt)
+
+
+def cases_to_rank(cases: Cases, mask_seen: SeenRule) -> IntArray:
+    """(n,) the places of the cases that can be ranked over the catalog: all but those whose target is left out."""
+    if mask_seen == "none":
+        return np.arange(len(cases))
+    kept = np.array([case for case in range(len(cases)) if cases.target[case] not in cases.history(case)], np.int64)
+    if not kept.size:
+        raise UserError("every target is among its user's earlier items", remedy='mask_seen="none" where repeats count')
+    return kept
+
+
+def full_result(
+    name: str,
+    cases: Cases,
+    kept: IntArray,
+    ranks: IntArray,
+    top: IntArray,
+    *,
+    mask_seen: SeenRule,
+    prompt: PromptKind | None = None,
+    remarks: tuple[str, ...] = (),
+) -> FullResult:
+    """What the ranks (n,) and best items (n, k) of the `kept` cases (n,) come to; rank 0 and item -1: none."""
+    popularity, target, users = cases.split.popularity, cases.target[kept], cases.units[kept]
     return FullResult(
-        scorer=scorer.name,
+        scorer=name,
         prompt=prompt,
-        split=_split_name(cases),
+        split=split_name(cases),
         part=cases.part,
         mask_seen=mask_seen,
-        k=k,
-        items=items,
+        k=top.shape[1],
+        items=int(popularity.size),
         cases=kept,
-        dropped=np.flatnonzero(seen),
-        cold=int((cases.split.popularity[cases.target[kept]] == 0).sum()),
+        dropped=np.setdiff1d(np.arange(len(cases)), kept),
+        cold=int((popularity[target] == 0).sum()),
         unit=cases.split.unit,
-        users=cases.units[kept],
-        targets=cases.target[kept],
+        users=users,
+        targets=target,
         ranks=ranks,
         top=top,
-        bias=bias_report(
-            top, [past[case] for case in kept], cases.target[kept], cases.units[kept], cases.split.popularity
-        ),
+        bias=bias_report(top, [cases.history(case) for case in kept], target, users, popularity),
+        remarks=remarks,
     )
 
 
@@ -179,7 +224,7 @@ def _batches(count: int, size: int, progress: Progress | None) -> Iterator[slice
             progress(min(start + size, count), count)
 
 
-def _split_name(cases: Cases) -> str:
+def split_name(cases: Cases) -> str:
     return f"{cases.split.name} {cases.split.digest[:12]}"
 
 

@@ -82,6 +82,7 @@ class CandidateResult:
     candidate_popularity: float
     ks: tuple[int, ...] = (1, 5, 10)
     unit: str = "users"  # what `users` numbers, and intervals resample; `rows` where rows carry no user
+    remarks: tuple[str, ...] = ()  # on how the scores were had
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -146,7 +147,7 @@ class CandidateResult:
             )
         if self.broken.any():
             notes.append(f"{self.scorer}: {int(self.broken.sum()):,} cases with NaN or infinite scores, ranked last")
-        return notes
+        return [*notes, *self.remarks]
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ class FullResult:
     bias: BiasReport
     lists: None = None
     unit: str = "users"
+    remarks: tuple[str, ...] = ()  # on how the lists were had
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -220,8 +222,8 @@ class FullResult:
                 " which are never recommended"
             )
         if unreached := int((self.ranks == 0).sum()):
-            notes.append(f"{self.scorer}: {unreached:,} targets not reached by the search, counted as misses")
-        return notes
+            notes.append(f"{self.scorer}: {unreached:,} targets outside what was searched or listed, counted as misses")
+        return [*notes, *self.remarks]
 
 
 def _unit_note(unit: str) -> list[str]:

@@ -1,10 +1,11 @@
-"""Judge a finished run from its folder alone.
+"""Judge a finished run from its folder alone; or other tools' lists by a run's or a recipe's cases.
 
-Path    run folder -> [evaluation.runs] -> table
-Takes   a folder with recipe.yaml, the candidate lists and `model/`
-Gives   ResultTable: the run's row among the baselines, and the leak checks
+Path    run folder, recipe, ranked lists -> [evaluation.runs] -> table
+Takes   a folder with recipe.yaml, the candidate lists and `model/`; or a recipe; files of ranked lists
+Gives   ResultTable: the run's row and the lists' rows among the baselines, and the leak checks
 """
 
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,8 @@ from napo.data.prepare import Prepared, prepare
 from napo.errors import UserError
 from napo.evaluation.judge import baseline_results, checks_of, judge, language_checks, lists_of, prompt_of, table_of
 from napo.evaluation.leaks import Check
+from napo.evaluation.ranked import judge_ranked
+from napo.evaluation.results import Result
 from napo.evaluation.table import ResultTable
 from napo.models.language import LanguageModel, open_folder
 from napo.recipe import Recipe, load_recipe
@@ -25,31 +28,83 @@ def open_run(folder: Path) -> tuple[Recipe, Prepared, LanguageModel]:
     if not (folder / RECIPE).is_file() or not (folder / MODEL).is_dir():
         missing = "no run" if not (folder / RECIPE).is_file() else "a run that has not ended"
         raise UserError(f"{folder} holds {missing}", remedy="`napo train RECIPE --out FOLDER`, with --resume to end it")
-    recipe = load_recipe(folder / RECIPE)
-    prepared = prepare(recipe, folder)
+    recipe, prepared = open_data(folder)
     return recipe, prepared, open_folder(folder / MODEL, prepared.log.catalog)
 
 
+def open_data(where: Path) -> tuple[Recipe, Prepared]:
+    """The cases that a run, finished or not, or a recipe is judged by. where: the run's folder, or the YAML file."""
+    folder = where if where.is_dir() else None
+    recipe = load_recipe(where if folder is None else where / RECIPE)
+    return recipe, prepare(recipe, folder)
+
+
 def evaluate_run(
-    folder: Path, *, protocol: str | None = None, part: Literal["valid", "test"] = "test"
+    where: Path,
+    *,
+    protocol: str | None = None,
+    part: Literal["valid", "test"] = "test",
+    ranked: Sequence[tuple[str, Path]] = (),
 ) -> list[ResultTable]:
-    """A table for each protocol: the one asked for, or the recipe's."""
-    recipe, prepared, language = open_run(folder)
+    """A table for each protocol: the one asked for, or the recipe's.
+
+    where: a run's folder; or, with ranked lists, a recipe, whose table has no row of a model of ours.
+    ranked: row names and files of other tools' lists; files of one name are its seeds, or other runs of the same.
+    """
+    language = None
+    if where.is_file() and ranked:
+        recipe, prepared = open_data(where)
+    else:
+        recipe, prepared, language = open_run(where)
     checks: dict[str, list[Check]] = {}
-    ranker = language.ranker()
     tables = []
-    for name in recipe.evaluation.protocols if protocol is None else (protocol,):
+    for name in _protocols(recipe, protocol, ranked):
         cases, ks = recipe.evaluation.full_cases, recipe.evaluation.ks
         judged, lists = prepared.under(name), lists_of(name)
         if part == "valid":
             judged = replace(judged, test=judged.all_valid, test_lists=judged.all_valid_lists)
         if lists not in checks:
             checks[lists] = checks_of(judged, prompt_of(recipe)) if part == "test" else []
-            checks[lists] += language_checks(language, judged, display_name(recipe))
-        rows = baseline_results(judged, name, cases, ks)
-        rows[display_name(recipe)] = judge(ranker, judged, name, prompt=recipe.prompt.kind, ks=ks, full_cases=cases)
+            checks[lists] += language_checks(language, judged, display_name(recipe)) if language is not None else []
+        rows: dict[str, Result | list[Result]] = {**baseline_results(judged, name, cases, ks)}
+        if language is not None:
+            ranker, kind = language.ranker(), recipe.prompt.kind
+            rows[display_name(recipe)] = judge(ranker, judged, name, prompt=kind, ks=ks, full_cases=cases)
+        rows |= _ranked_rows(ranked, judged, name, ks, cases, taken=rows.keys())
         tables.append(table_of(name, rows, checks[lists], base="popularity"))
     return tables
+
+
+def _protocols(recipe: Recipe, asked: str | None, ranked: Sequence[tuple[str, Path]]) -> Sequence[str]:
+    """What to judge by. A file of ranked lists is for one protocol, and does not say which."""
+    if asked is not None:
+        return (asked,)
+    if ranked and len(recipe.evaluation.protocols) > 1:
+        raise UserError(
+            f"the recipe judges by {' and '.join(recipe.evaluation.protocols)}; ranked lists are for one of them",
+            where="--ranked",
+            remedy="`--protocol cand20` for scores of candidates, `--protocol full` for lists from the whole catalog",
+        )
+    return recipe.evaluation.protocols
+
+
+def _ranked_rows(
+    ranked: Sequence[tuple[str, Path]],
+    prepared: Prepared,
+    protocol: str,
+    ks: Sequence[int],
+    full_cases: int | None,
+    taken: Set[str],
+) -> dict[str, list[Result]]:
+    rows: dict[str, list[Result]] = {}
+    for name, path in ranked:
+        if name in taken:
+            raise UserError(
+                f"{path} would be a second row {name!r}", where="--ranked", remedy=f"`--ranked NAME={path}`"
+            )
+        judged = judge_ranked(path, prepared, protocol, name=name, ks=ks, full_cases=full_cases)
+        rows.setdefault(name, []).append(judged)
+    return rows
 
 
 NAMES = {

@@ -152,8 +152,10 @@ class Negatives(Method):
     count: Count = 3  # rejected items of an example
 
 
-# among the candidates; among the whole catalog; among the candidates that the data's own files name
-ProtocolName = Literal["cand20", "full", "legacy"]
+# among the candidates; among the whole catalog; a title that the model writes, looked for among the candidates; among
+# the candidates that the data's own files name
+ProtocolName = Literal["cand20", "full", "gen20", "legacy"]
+MatchName = Literal["equal", "substring", "substring-line"]
 
 
 class EvaluationSection(Section):
@@ -161,6 +163,7 @@ class EvaluationSection(Section):
     validation_cases: Count = 1000  # the same for every look
     full_cases: Count | None = None  # test cases ranked over the whole catalog, drawn once; None: all of them
     ks: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (1, 5, 10)
+    match: MatchName = "equal"  # of gen20: when what was written is a candidate's title
 
 
 class Recipe(Section):

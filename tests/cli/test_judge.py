@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from napo.cli import judge, main
-from napo.recipe_keys import ProtocolName
+from napo.recipe_keys import MatchName, ProtocolName
 
 TABLE = SimpleNamespace(rich=lambda: "a table", to_json=lambda: {"hr@1": 0.5})
 
@@ -48,11 +48,13 @@ def run(*words: str) -> int:
 
 def test_the_command_line_knows_the_recipes_protocols():
     assert get_args(judge.ProtocolName) == get_args(ProtocolName)
+    assert get_args(judge.MatchName) == get_args(MatchName)
 
 
 def test_evaluate_judges_the_test_part_by_the_runs_own_protocols(called, capsys):
     assert run("evaluate", "runs/napo") == 0
-    assert called == {"run": Path("runs/napo"), "protocol": None, "part": "test", "ranked": []}
+    default = {"protocol": None, "part": "test", "ranked": [], "match": None, "base": None}
+    assert called == {"run": Path("runs/napo"), **default}
     assert capsys.readouterr().out == "a table\n"
 
 

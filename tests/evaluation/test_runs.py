@@ -65,8 +65,9 @@ def test_ranked_lists_stand_beside_the_run_and_files_of_one_name_are_seeds(run, 
     rows = {row.name: row for row in table.rows}
     assert (rows["Tied"].seeds, rows["Tied"].metrics["HR@1"].value) == (2, 0.0)
     assert "DPO" in rows
-    (table,) = evaluate_run(run.folder, protocol="full", ranked=[("first", first)])
+    (table,) = evaluate_run(run.folder, protocol="full", ranked=[("first", first)], base="first")
     assert [row.name for row in table.rows] == ["chance", "popularity", "DPO", "first"]
+    assert [row.against is None for row in table.rows] == [False, False, False, True]
 
 
 def test_a_recipe_alone_will_do_for_ranked_lists(run, exported):
@@ -116,3 +117,14 @@ def test_every_objective_has_a_name_in_tables(tmp_path):
     assert len(set(shown)) == len(shown)
     assert "NAPO" in shown
     assert "SFT" not in shown  # the objective `sft` is more training of the same kind
+
+
+def test_what_a_run_writes_freely_has_a_table_of_its_own(run):
+    (table,) = evaluate_run(run.folder, protocol="gen20", match="substring")
+    assert [row.name for row in table.rows] == ["DPO"]
+    assert table.base is None
+    assert "gen20" in table.heading
+    assert "match substring" in table.heading
+    assert "lists hold a title inside another" in str(table.footer)
+    with pytest.raises(UserError, match="`gen20` judges what is written"):
+        evaluate_run(run.folder, protocol="gen20", ranked=[("a", run.folder)])

@@ -13,14 +13,18 @@ from napo.cli._console import stderr, stdout
 from napo.cli._progress import Bars
 from napo.errors import UserError
 
-ProtocolName = Literal["cand20", "full", "legacy"]
+ProtocolName = Literal["cand20", "full", "gen20", "legacy"]
+MatchName = Literal["equal", "substring", "substring-line"]
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run; with --ranked a recipe will do.")],
     protocol: Annotated[
         ProtocolName | None,
-        typer.Option(help="cand20: among 20 candidates; full: the whole catalog; legacy: the data's own lists."),
+        typer.Option(
+            help="cand20: among 20 candidates; full: the whole catalog; gen20: a title that the model writes;"
+            " legacy: the data's own lists. Else the recipe's."
+        ),
     ] = None,
     part: Annotated[Literal["valid", "test"], typer.Option(help="Which held-out part.")] = "test",
     ranked: Annotated[
@@ -30,6 +34,14 @@ def evaluate(
             help="Another tool's lists (Parquet, CSV, TREC run), a row each; files of one NAME are its seeds.",
         ),
     ] = None,
+    match: Annotated[
+        MatchName | None,
+        typer.Option(
+            help="Of gen20, when what is written is a title. equal: the first line, case and final punctuation"
+            " forgiven. substring: the one candidate in it. substring-line: in its first line, in lower case."
+        ),
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="The row to compare the others with; else popularity.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Judge a trained run on its own split, and other tools' ranked lists beside it.
@@ -39,7 +51,7 @@ def evaluate(
     from napo.evaluation.runs import evaluate_run
 
     files = [named_file(text) for text in ranked or ()]
-    tables = evaluate_run(run, protocol=protocol, part=part, ranked=files)
+    tables = evaluate_run(run, protocol=protocol, part=part, ranked=files, match=match, base=base)
     if json:
         stdout().print_json(data=[table.to_json() for table in tables])
     else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from napo.data.prepare import Prepared
 from napo.data.split import Cases
 from napo.evaluation.baselines import Chance, Popularity
+from napo.evaluation.generated import evaluate_generated
 from napo.evaluation.leaks import (
     BlindRule,
     Check,
@@ -27,6 +28,7 @@ from napo.evaluation.protocols import Scorer, evaluate_candidates, evaluate_full
 from napo.evaluation.results import Progress, PromptKind, Result
 from napo.evaluation.table import ResultTable, make_table
 from napo.prompts.template import load_template
+from napo.scoring.writer import TitleWriter
 
 if TYPE_CHECKING:
     from napo.models.language import LanguageModel
@@ -49,6 +51,8 @@ def judge(
 
     `legacy` is judged on `prepared.under("legacy")`: candidates that came with the data.
 
+    Under `gen20` a scorer has nothing to say: a language model writes, see `judge_language`.
+
     ks: of HR@k and NDCG@k among candidates; 1, by which rows are compared, is always one of them.
     full_cases: so many of the cases, the same for every scorer, under `full`; None: all.
     """
@@ -59,6 +63,25 @@ def judge(
     return evaluate_candidates(scorer, prepared.test, prepared.test_lists, ks=ks, prompt=prompt, progress=progress)
 
 
+def judge_language(
+    language: LanguageModel, prepared: Prepared, protocol: str, recipe: Recipe, *, progress: Progress | None = None
+) -> Result:
+    """A language model on the test cases, asked as its recipe says; under `gen20` it writes."""
+    kind, section = recipe.prompt.kind, recipe.evaluation
+    if protocol == "gen20":
+        writer, lists = TitleWriter(language), prepared.test_lists
+        return evaluate_generated(writer, prepared.test, lists, match=section.match, prompt=kind, progress=progress)
+    return judge(
+        language.ranker(),
+        prepared,
+        protocol,
+        prompt=kind,
+        ks=section.ks,
+        full_cases=section.full_cases,
+        progress=progress,
+    )
+
+
 def full_cases_of(prepared: Prepared, count: int | None) -> Cases:
     """The cases that are ranked over the whole catalog: `count` of the test cases, the same each time; None: all."""
     return prepared.test if count is None else prepared.test.subset(count, seed=0)
@@ -67,7 +90,12 @@ def full_cases_of(prepared: Prepared, count: int | None) -> Cases:
 def baseline_results(
     prepared: Prepared, protocol: str, full_cases: int | None = None, ks: tuple[int, ...] | None = None
 ) -> dict[str, Result]:
-    """Chance and popularity, and among candidates the rule that reads no history: rows of every table."""
+    """Chance and popularity, and among candidates the rule that reads no history: rows of every table.
+
+    None under `gen20`: none of them can write.
+    """
+    if protocol == "gen20":
+        return {}
     scorers: dict[str, Scorer] = {
         "chance": Chance(len(prepared.log.catalog)),
         "popularity": Popularity(prepared.split.popularity),

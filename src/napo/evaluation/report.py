@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 REPORT, PLOTS = "report.html", "plots"
 _STAGES = {"sft": "Supervised stage", "preference": "Preference stage"}  # as a run names their folders
-_PROTOCOLS = {"cand20": "Among 20 candidates", "full": "Over the whole catalog", "legacy": "Among the data's own lists"}
+_PROTOCOLS = {
+    "cand20": "Among 20 candidates",
+    "full": "Over the whole catalog",
+    "gen20": "Titles written freely, among 20 candidates",
+    "legacy": "Among the data's own lists",
+}
 _MANY_RUNS = 8  # from here on their table is folded
 
 

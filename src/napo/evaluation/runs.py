@@ -12,7 +12,16 @@ from typing import Literal
 
 from napo.data.prepare import Prepared, prepare
 from napo.errors import UserError
-from napo.evaluation.judge import baseline_results, checks_of, judge, language_checks, lists_of, prompt_of, table_of
+from napo.evaluation.generated import Match
+from napo.evaluation.judge import (
+    baseline_results,
+    checks_of,
+    judge_language,
+    language_checks,
+    lists_of,
+    prompt_of,
+    table_of,
+)
 from napo.evaluation.leaks import Check
 from napo.evaluation.ranked import judge_ranked
 from napo.evaluation.results import Result
@@ -45,17 +54,22 @@ def evaluate_run(
     protocol: str | None = None,
     part: Literal["valid", "test"] = "test",
     ranked: Sequence[tuple[str, Path]] = (),
+    match: Match | None = None,
+    base: str | None = None,
 ) -> list[ResultTable]:
     """A table for each protocol: the one asked for, or the recipe's.
 
     where: a run's folder; or, with ranked lists, a recipe, whose table has no row of a model of ours.
     ranked: row names and files of other tools' lists; files of one name are its seeds, or other runs of the same.
+    match: of `gen20`; None: the recipe's. base: the row to compare with; None: popularity, where it has a row.
     """
     language = None
     if where.is_file() and ranked:
         recipe, prepared = open_data(where)
     else:
         recipe, prepared, language = open_run(where)
+    if match is not None:
+        recipe = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"match": match})})
     checks: dict[str, list[Check]] = {}
     tables = []
     for name in _protocols(recipe, protocol, ranked):
@@ -68,15 +82,17 @@ def evaluate_run(
             checks[lists] += language_checks(language, judged, display_name(recipe)) if language is not None else []
         rows: dict[str, Result | list[Result]] = {**baseline_results(judged, name, cases, ks)}
         if language is not None:
-            ranker, kind = language.ranker(), recipe.prompt.kind
-            rows[display_name(recipe)] = judge(ranker, judged, name, prompt=kind, ks=ks, full_cases=cases)
+            rows[display_name(recipe)] = judge_language(language, judged, name, recipe)
         rows |= _ranked_rows(ranked, judged, name, ks, cases, taken=rows.keys())
-        tables.append(table_of(name, rows, checks[lists], base="popularity"))
+        against = base or ("popularity" if "popularity" in rows else None)
+        tables.append(table_of(name, rows, checks[lists], base=against))
     return tables
 
 
 def _protocols(recipe: Recipe, asked: str | None, ranked: Sequence[tuple[str, Path]]) -> Sequence[str]:
     """What to judge by. A file of ranked lists is for one protocol, and does not say which."""
+    if ranked and asked == "gen20":
+        raise UserError("lists are ranked, and `gen20` judges what is written", where="--ranked", remedy="`cand20`")
     if asked is not None:
         return (asked,)
     if ranked and len(recipe.evaluation.protocols) > 1:

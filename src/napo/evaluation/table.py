@@ -135,7 +135,7 @@ class ResultTable:
     @property
     def _mean_columns(self) -> list[str]:
         names = self.rows[0].metrics
-        wanted = [*[name for name in names if name.startswith("NDCG")][:1], "popularity", "tail"]
+        wanted = [*[name for name in names if name.startswith("NDCG")][:1], "ValidRatio", "popularity", "tail"]
         return [name for name in wanted if name in names and name != self.metric]
 
     @property

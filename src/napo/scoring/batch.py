@@ -194,7 +194,7 @@ def pack_beginnings(
     """
     packed, places, nodes = [], [], []
     for items, asked in zip(histories, beginnings, strict=True):
-        main = _main_path(Row(items), tree, frame)
+        main = main_path(Row(items), tree, frame)
         begins, lengths = (array[asked.last] for array in tree.paths)
         if len(lengths) == 1:
             line = np.concatenate([main, tree.token[slices(begins, lengths)]])
@@ -242,7 +242,7 @@ class _Layout:
     def row(self, row: Row) -> dict[str, IntArray]:
         frame, tree = self.frame, self.tree
         assert len(row.branches) == len(row.sees)
-        main = _main_path(row, tree, frame)
+        main = main_path(row, tree, frame)
         lengths = frame.history_tokens(tree).lengths[row.items]
         begins = len(frame.header) + np.concatenate([[0], np.cumsum(lengths)])  # the last: of what comes after
         after = len(main) - int(begins[-1])
@@ -282,7 +282,7 @@ class _Layout:
         }
 
 
-def _main_path(row: Row, tree: PrefixTree, frame: Frame) -> IntArray:
+def main_path(row: Row, tree: PrefixTree, frame: Frame) -> IntArray:
     """The tokens of header, items, and what follows them."""
     items, listed = frame.history_tokens(tree).of(row.items), frame.listed_tokens(tree).of(row.listed)
     return np.concatenate([frame.header, items, frame.middle, listed, frame.tail])

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from napo.errors import UserError
-from napo.evaluation.judge import baseline_results, checks_of, judge, language_checks, lists_of, prompt_of, table_of
+from napo.evaluation.judge import (
+    baseline_results,
+    checks_of,
+    judge,
+    judge_language,
+    language_checks,
+    lists_of,
+    prompt_of,
+    table_of,
+)
 from napo.evaluation.leaks import Check
 from napo.evaluation.results import Result
 from napo.evaluation.runs import display_name
@@ -107,17 +116,15 @@ def _compared(
 
 def _judge(run: Run, name: str, results: dict[str, dict[str, list[Result]]], *, first: bool) -> None:
     """The run's results; those of SASRec with the first run of a seed, of what needs no training once."""
-    ranker = run.language.ranker()
     cases, ks = run.recipe.evaluation.full_cases, run.recipe.evaluation.ks
     for protocol in run.recipe.evaluation.protocols:
         rows, prepared = results.setdefault(protocol, {}), run.prepared.under(protocol)
         if not rows:
             rows |= {row: [result] for row, result in baseline_results(prepared, protocol, cases, ks).items()}
-        if first and run.auxiliary is not None:
+        if first and run.auxiliary is not None and protocol != "gen20":
             scorer = SASRecScorer(run.auxiliary)
             rows.setdefault("SASRec", []).append(judge(scorer, prepared, protocol, ks=ks, full_cases=cases))
-        judged = judge(ranker, prepared, protocol, prompt=run.recipe.prompt.kind, ks=ks, full_cases=cases)
-        rows.setdefault(name, []).append(judged)
+        rows.setdefault(name, []).append(judge_language(run.language, prepared, protocol, run.recipe))
 
 
 def _in_short(run: Run, name: str) -> Trained:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napo.evaluation.generated import GeneratedResult
 from napo.evaluation.plots import Deciles, HitRates
 from napo.evaluation.report import Judged, ReportData, ReportTable, StageRun, read_stages, write_report
 from napo.evaluation.results import FullResult, Result
@@ -100,7 +101,8 @@ def _stage_verdicts(runs: Sequence[Trained], stages: Sequence[StageRun]) -> list
 
 
 def _judged(name: str, table: ResultTable, results: Mapping[str, Sequence[Result]]) -> Judged:
-    rates = [HitRates.of(row, given) for row, given in results.items()]  # type: ignore[arg-type]
+    ranked = {row: given for row, given in results.items() if not isinstance(given[0], GeneratedResult)}
+    rates = [HitRates.of(row, given) for row, given in ranked.items()]  # type: ignore[arg-type]
     full = {
         row: [result for result in given if isinstance(result, FullResult)]
         for row, given in results.items()

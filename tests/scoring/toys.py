@@ -224,7 +224,7 @@ ROWS = {
     ),
     "lists where candidates are said otherwise": (
         LIST_SAID,
-        [Row(ids(0, 8), branches=ids(5, 1), sees=ids(2, 2), listed=ids(1, 5))],
+        [Row(ids(0, 8), branches=ids(5, 1, 4), sees=ids(2, 2, 2), listed=ids(4, 1, 5))],
     ),
 }
 

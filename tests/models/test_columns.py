@@ -11,10 +11,13 @@ from napo.errors import UserError
 from napo.models.columns import columns_as_text
 from napo.models.language import create, open_folder
 from napo.models.policy import LanguagePolicy
+from napo.recipe import Recipe, check_methods
 from napo.recipe_keys import ModelSection, PromptSection
 from napo.scoring.batch import Row
 from napo.scoring.naive import naive_title_log_probs
+from napo.training.run import train_recipe
 from tests.recommenders import FILMS
+from tests.tiny_world import Quiet, tiny_keys
 
 COLUMNS = pl.DataFrame(
     {
@@ -111,3 +114,32 @@ def test_a_history_keeps_as_many_items_as_fit_with_all_that_is_said_of_them(tmp_
         tokens = language.frame.history_tokens(language.tree).lengths[shown].sum() + language.frame.words
         assert tokens + language.tree.lengths.max() <= 128
     assert len(said.ranker().shown(history)) <= len(plain.ranker().shown(history))
+
+
+def recipe_with_genres(folder, line: str):
+    """The small log, with a genre for each item, and a template that says it."""
+    keys = tiny_keys(folder)
+    items = pl.read_csv(folder / "items.csv").with_columns(genre=pl.format("kind {}", pl.int_range(40) % 3))
+    items.write_csv(folder / "items.csv")
+    (folder / "mine.txt").write_text(f"Liked:\n{{history: {line}}}\n", encoding="utf-8")
+    keys["prompt"] = {"template": str(folder / "mine.txt")}
+    keys |= {"objective": {"name": "sdpo"}, "sft": {"epochs": 0.5}, "preference": {"epochs": 0.25}}
+    return check_methods(Recipe.model_validate(keys))
+
+
+def test_a_run_of_trajectories_trains_on_what_is_said_and_ranks_the_whole_catalog(tmp_path):
+    run = train_recipe(recipe_with_genres(tmp_path, "{title} ({genre})"), tmp_path / "run", progress=Quiet())
+    assert set(run.outcomes) == {"sft", "preference"}
+    back = open_folder(tmp_path / "run" / "model")
+    every = back.ranker().all_scores([np.array([1, 2, 3])])
+    np.testing.assert_allclose(np.exp(every).sum(), 1, rtol=1e-4)
+    said = back.frame.history_tokens(back.tree).of(np.array([4]))
+    title = back.catalog.titles[4]
+    kind = int(title.split()[-1]) % 3
+    assert back.tokenizer.decode([token for token in said if token != back.tree.end]) == f"{title} (kind {kind})"
+
+
+def test_a_line_that_would_tell_what_it_is_about_to_ask_is_refused_for_trajectories(tmp_path):
+    with pytest.raises(UserError, match="says something of an item before its title") as refused:
+        train_recipe(recipe_with_genres(tmp_path, "{genre}: {title}"), tmp_path / "run", progress=Quiet())
+    assert "form: prompt" in refused.value.remedy

@@ -30,7 +30,7 @@ def test_items_are_added_and_recommended(run, napo, tmp_path):
     code, out, _ = napo("catalog", "add", run, new)
     assert code == 0
     assert "1 items added (Fargo)" in out
-    assert "columns are separated by semicolons" in out
+    assert "columns separated by semicolons" in out
     code, out, _ = napo("recommend", run, "--history", "Alien", "-k", "50", "--where", "genre=crime", "--json")
     assert {item["key"] for item in json.loads(out)["items"]} == {"i03", "n1"}
     code, out, _ = napo("catalog", "add", run, new, "--same-titles", "--json")

@@ -53,7 +53,9 @@ def test_inspect_takes_the_files_own_column_names_and_separator(log, capsys):
     [
         (["--column", "user"], "`user` names no column"),
         (["--column", "usr=who"], "unknown key `columns.usr`"),
-        (["--separator", "::"], "`separator`"),
+        (["--separator", ""], "`separator` is empty"),
+        (["--format", "xlsx"], "'xlsx' is not one of"),
+        (["--time-zone", "Mars/Olympus"], "no time zone 'Mars/Olympus'"),
     ],
 )
 def test_a_slip_in_the_options_is_a_users_mistake(log, words, said, capsys):

@@ -1,16 +1,18 @@
-"""read_table, read_events, read_items: which column is what, and ids exactly as written."""
+"""read_events, read_items: which column is what, and ids exactly as written."""
 
 import polars as pl
 import pytest
 
+from napo.data.formats import open_table
 from napo.data.log import Tally
-from napo.data.readers import Columns, read_events, read_items, read_table
+from napo.data.readers import Columns, read_events, read_items
 from napo.errors import UserError
 
 
 def events(path, content: str, columns: Columns | None = None) -> pl.DataFrame:
     path.write_text(content, encoding="utf-8")
-    return read_events(read_table(path), columns or Columns(), Tally())
+    frame = read_events(open_table(path), columns or Columns(), Tally())
+    return frame.with_columns(pl.col("user", "item").cast(pl.String))
 
 
 def test_a_csv_with_our_names(tmp_path):
@@ -33,7 +35,7 @@ def test_recbole_files_are_read_as_they_are_and_the_year_goes_back_into_the_titl
         'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\t"Toy" Story\t1995\tComedy\n'
         "2\tunknown\t\t\n"
     )
-    items = read_items(read_table(tmp_path / "x.item"), Columns(), Tally())
+    items = read_items(open_table(tmp_path / "x.item"), Columns(), Tally())
     assert items.columns == ["item", "title", "release_year", "class"]
     assert items["title"].to_list() == ['"Toy" Story (1995)', "unknown"]
 
@@ -41,17 +43,19 @@ def test_recbole_files_are_read_as_they_are_and_the_year_goes_back_into_the_titl
 def test_parquet_ids_of_whole_numbers_become_text(tmp_path):
     frame = pl.DataFrame({"userId": [3], "movieId": [12], "timestamp": [1_700_000_000], "rating": [4]})
     frame.write_parquet(tmp_path / "log.parquet")
-    read = read_events(read_table(tmp_path / "log.parquet"), Columns(), Tally())
+    read = read_events(open_table(tmp_path / "log.parquet"), Columns(), Tally())
     assert read.rows() == [("3", "12", 4.0, 1_700_000_000_000)]
 
 
 def test_columns_of_any_name_can_be_mapped_and_the_tally_says_which_were_used(tmp_path):
     (tmp_path / "log.csv").write_text("who,what,when,x\nu,a,5,0\n")
     tally = Tally()
-    table = read_table(tmp_path / "log.csv")
+    table = open_table(tmp_path / "log.csv")
     frame = read_events(table, Columns(user="who", item="what", time="when"), tally)
+    frame = frame.with_columns(pl.col("user", "item").cast(pl.String))
     assert frame.rows() == [("u", "a", 5000)]
-    assert tally.notes[0] == "log.csv: columns user = who, item = what, time = when; not used: x"
+    assert tally.notes[0] == "log.csv: csv, UTF-8, columns separated by commas"
+    assert tally.notes[1] == "log.csv: columns user = who, item = what, time = when; not used: x"
 
 
 def test_a_missing_column_names_the_file_its_columns_and_the_key(tmp_path):
@@ -70,7 +74,7 @@ def test_a_title_that_only_the_items_file_has_and_an_id_that_only_the_log_has_ma
     columns = Columns(item="film", title="label")
     assert events(tmp_path / "log.csv", "user,film\nu,007\n", columns).rows() == [("u", "007")]
     (tmp_path / "items.csv").write_text("id,label\n007,Goldfinger\n")
-    assert read_items(read_table(tmp_path / "items.csv"), columns, Tally()).rows() == [("007", "Goldfinger")]
+    assert read_items(open_table(tmp_path / "items.csv"), columns, Tally()).rows() == [("007", "Goldfinger")]
 
 
 def test_a_single_column_hints_at_the_separator(tmp_path):
@@ -94,17 +98,17 @@ def test_an_unknown_time_is_named_with_its_line(tmp_path):
 def test_a_missing_file_names_those_that_look_like_it(tmp_path):
     (tmp_path / "log.csv").write_text("user,item\nu,a\n")
     with pytest.raises(UserError, match="there is no file") as caught:
-        read_table(tmp_path / "logs.csv")
+        open_table(tmp_path / "logs.csv")
     assert "log.csv" in (caught.value.remedy or "")
 
 
 def test_an_items_file_may_hold_columns_called_like_ours(tmp_path):
     (tmp_path / "items.csv").write_text("asin,name,title\nx1,Lamp,Mr\n")
-    items = read_items(read_table(tmp_path / "items.csv"), Columns(item="asin", title="name"), Tally())
+    items = read_items(open_table(tmp_path / "items.csv"), Columns(item="asin", title="name"), Tally())
     assert items.to_dicts() == [{"item": "x1", "title": "Lamp", "title_": "Mr"}]
 
 
 def test_float_ids_in_parquet_are_refused(tmp_path):
     pl.DataFrame({"user": [1.5], "item": ["a"]}).write_parquet(tmp_path / "log.parquet")
     with pytest.raises(UserError, match="user ids are of type Float64"):
-        read_events(read_table(tmp_path / "log.parquet"), Columns(), Tally())
+        read_events(open_table(tmp_path / "log.parquet"), Columns(), Tally())

@@ -42,13 +42,14 @@ def add(
     """
     from dataclasses import asdict
 
+    from napo.data.formats import Told, open_table
     from napo.data.log import Tally
-    from napo.data.readers import read_items, read_table
+    from napo.data.readers import read_items
     from napo.data.settings import Columns
     from napo.serving.additions import add_items
 
     tally = Tally()
-    table = read_table(items, encoding=encoding, separator="\t" if separator == "\\t" else separator)
+    table = open_table(items, Told(encoding, "\t" if separator == "\\t" else separator))
     named = dict(named_column(text) for text in column or ())
     for ours in named:
         if ours not in ("item", "title"):

@@ -1,15 +1,19 @@
-"""`napo data fetch`, `napo data inspect` and `napo data export-cases`.
+"""`napo data fetch`, `inspect` and `export-cases`.
 
 Path    a data set's name, files, a recipe -> [cli.data] -> data.fetch, data.inspect, data.export
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
 from napo.cli._console import stderr, stdout
+from napo.data.settings import Format, Repeats, TimeUnit, Untitled
 from napo.errors import UserError
+
+if TYPE_CHECKING:
+    from napo.data.settings import DataSettings
 
 app = typer.Typer(no_args_is_help=True, help="Fetch public data sets; look at a log before training on it.")
 
@@ -32,24 +36,46 @@ def fetch(
     stdout().print(str(fetched.folder), markup=False, soft_wrap=True)
 
 
+# what says how files are read: the same for every command that reads them
+Log = Annotated[str, typer.Argument(help="A file of interactions, a folder of `convert`, or a data set's name.")]
+Items = Annotated[Path | None, typer.Option(help="A file of item titles.")]
+FileFormat = Annotated[Format | None, typer.Option("--format", help="The log's; else told from the file.")]
+ItemsFormat = Annotated[Format | None, typer.Option(help="The items file's; else told from the file.")]
+Header = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="Columns of a log without a header line: user,item,rating,time")
+]
+ColumnNames = Annotated[
+    list[str] | None, typer.Option(metavar="OURS=THEIRS", help="A column's name in the files: --column user=uid")
+]
+Encoding = Annotated[str | None, typer.Option(help="Such as latin-1; else told from the file.")]
+Separator = Annotated[str | None, typer.Option(help="Between columns, \\t for tab; else told from the file.")]
+Decimal = Annotated[Literal[".", ","] | None, typer.Option(help="The mark in 4.5; else told from the file.")]
+Unit = Annotated[TimeUnit | None, typer.Option(help="Of times that are numbers; else told from their size.")]
+TimeFormat = Annotated[str | None, typer.Option(help="Of times that are text, if not ISO 8601: '%d/%m/%Y %H:%M'")]
+TimeZone = Annotated[str | None, typer.Option(help="Of times that name none: Europe/Berlin. Else UTC.")]
+UntitledItems = Annotated[
+    Untitled | None,
+    typer.Option(help="Items without a title: stop, drop them, or show the id; id if there is no --items."),
+]
+WhichRepeats = Annotated[Repeats, typer.Option(help="Which of a user's events with one item to keep.")]
+
+
 @app.command()
 def inspect(
-    log: Annotated[str, typer.Argument(help="A file of interactions, or the name of a data set that was fetched.")],
-    items: Annotated[Path | None, typer.Option(help="A file of item titles.")] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(metavar="OURS=THEIRS", help="A column's name in the files: --column user=uid")
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Such as latin-1; else told from the file.")] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Between columns, \\t for tab; else told from the file.")
-    ] = None,
-    untitled: Annotated[
-        Literal["stop", "drop", "id"] | None,
-        typer.Option(help="Items without a title: stop, drop them, or show the id; id if there is no --items."),
-    ] = None,
-    repeats: Annotated[
-        Literal["first", "last", "all"], typer.Option(help="Which of a user's events with one item to keep.")
-    ] = "first",
+    log: Log,
+    items: Items = None,
+    format: FileFormat = None,
+    items_format: ItemsFormat = None,
+    header: Header = None,
+    column: ColumnNames = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    time_unit: Unit = None,
+    time_format: TimeFormat = None,
+    time_zone: TimeZone = None,
+    untitled: UntitledItems = None,
+    repeats: WhichRepeats = "first",
     split: Annotated[
         Literal["last_tenth", "leave_one_out", "global_time", "users"], typer.Option(help="The split to count by.")
     ] = "last_tenth",
@@ -62,32 +88,27 @@ def inspect(
 
     Example: napo data inspect log.csv --items items.csv
     """
-    from pydantic import ValidationError
-
+    settings = _settings(
+        log,
+        items=items,
+        format=format,
+        items_format=items_format,
+        header=header,
+        columns=column,
+        encoding=encoding,
+        separator=separator,
+        decimal=decimal,
+        time_unit=time_unit,
+        time_format=time_format,
+        time_zone=time_zone,
+        untitled=untitled,
+        repeats=repeats,
+    )
     from napo.data.inspect import draw_popularity, render, summarize
-    from napo.data.settings import DataSettings, SplitSettings
+    from napo.data.settings import SplitSettings
     from napo.data.source import load_source
     from napo.data.split import make_split
-    from napo.recipe_mistakes import mistakes_of
-    from napo.recipe_reading import Places, raise_all
 
-    known = log in get_args(DataSet) and not Path(log).exists()
-    try:
-        settings = DataSettings.model_validate(
-            {
-                "source": log if known else None,
-                "interactions": None if known else Path(log),
-                "items": items,
-                "columns": dict(named_column(text) for text in column or ()),
-                "encoding": encoding,
-                "separator": "\t" if separator == "\\t" else separator,
-                "untitled": untitled or ("stop" if known or items else "id"),
-                "repeats": repeats,
-            }
-        )
-    except ValidationError as error:
-        raise_all(mistakes_of(error, DataSettings, Places(), of="data"))
-        raise
     read = load_source(settings)
     try:
         cut = make_split(read, SplitSettings(name=split, min_rating=min_rating, min_history=min_history))
@@ -98,6 +119,27 @@ def inspect(
     if plot is not None:
         draw_popularity(read, plot)
     stdout().print_json(data=summary.to_json()) if json else stdout().print(render(summary))
+
+
+def _settings(log: str, **said: Any) -> "DataSettings":
+    """The keys under `data:` that the flags say."""
+    from pydantic import ValidationError
+
+    from napo.data.settings import DataSettings
+    from napo.recipe_mistakes import mistakes_of
+    from napo.recipe_reading import Places, raise_all
+
+    known = log in get_args(DataSet) and not Path(log).exists()
+    said["source" if known else "interactions"] = log if known else Path(log)
+    said["columns"] = dict(named_column(text) for text in said["columns"] or ())
+    said["header"] = tuple(name.strip() for name in said["header"].split(",")) if said["header"] else None
+    said["separator"] = "\t" if said["separator"] == "\\t" else said["separator"]
+    said["untitled"] = said["untitled"] or ("stop" if known or said["items"] else "id")
+    try:
+        return DataSettings.model_validate(said)
+    except ValidationError as error:
+        raise_all(mistakes_of(error, DataSettings, Places(), of="data"))
+        raise
 
 
 @app.command("export-cases")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from napo.data.formats.movielens import GENRES
 from napo.errors import UserError, did_you_mean
 from napo.files import folder_aside
 
@@ -66,27 +67,6 @@ KNOWN = {
         terms=_TERMS_ML100K,
     )
 }
-_GENRES = (
-    "unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
-)
 
 
 def cache_folder() -> Path:
@@ -186,11 +166,9 @@ def _from_grouplens(folder: Path, aside: Path) -> None:
     lines = ["item_id:token\tmovie_title:token_seq\tclass:token_seq"]
     for number, line in enumerate((folder / "u.item").read_text(encoding="latin-1").splitlines(), start=1):
         fields = line.split("|")
-        if len(fields) != 5 + len(_GENRES):
-            raise UserError(
-                f"{len(fields)} fields, not {5 + len(_GENRES)}", where=f"{folder / 'u.item'}, line {number}"
-            )
-        genres = " ".join(genre for genre, flag in zip(_GENRES, fields[5:], strict=True) if flag == "1")
+        if len(fields) != 5 + len(GENRES):
+            raise UserError(f"{len(fields)} fields, not {5 + len(GENRES)}", where=f"{folder / 'u.item'}, line {number}")
+        genres = " ".join(genre for genre, flag in zip(GENRES, fields[5:], strict=True) if flag == "1")
         lines.append(f"{fields[0]}\t{fields[1]}\t{genres}")
     (aside / "ml-100k.item").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -1,135 +1,115 @@
-"""Logs and item lists from files: CSV, TSV, Parquet, and RecBole's atomic files.
+"""Logs and item lists from files of any format: which column is what, and what its fields say.
 
-Path    files -> [data.readers] -> log
-Takes   a path, Columns (which column is what), and where needed encoding and separator
+Path    files -> formats -> [data.readers] -> log
+Takes   an opened file, Columns (which column is what), and where needed the decimal mark and how times are written
 Gives   frames with our column names: `user`, `item`, `time`, `rating`; `item`, `title`, and the others as they are
 
 Ids are text exactly as written: "007" stays "007".
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
-from napo.data._text import read_text_table
+from napo.data.formats import OpenFile, Place
 from napo.data.log import Tally
 from napo.data.settings import Columns as Columns
-from napo.data.times import to_milliseconds
+from napo.data.times import HowTimes, to_milliseconds
 from napo.errors import UserError, nearest
+
+Decimal = Literal[".", ","]
 
 # What other data sets call these columns; matched without case, in this order.
 _ALSO = {
     "user": ("user_id", "userid", "user_key", "reviewerid", "uid"),
-    "item": ("item_id", "itemid", "item_key", "movie_id", "movieid", "parent_asin", "asin", "product_id", "iid"),
+    "item": (
+        *("item_id", "itemid", "item_key", "movie_id", "movieid", "parent_asin", "asin", "product_id", "book_id"),
+        *("iid",),
+    ),
     "rating": ("score", "stars", "overall"),
     "time": ("timestamp", "datetime", "date", "unixreviewtime"),
     "title": ("movie_title", "item_title", "name", "item_name", "product_title"),
 }
-_RECBOLE = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 _DECIMAL_COMMA = r"^\s*[-+]?\d+(?:,\d+)?\s*$"
 
 
-@dataclass(frozen=True, eq=False)
-class FileTable:
-    """A file's columns as read; `place(row)` says where a row stands; recbole: the header had `name:type`."""
-
-    path: Path
-    frame: pl.DataFrame
-    place: Callable[[int], str]
-    recbole: bool = False
-    notes: tuple[str, ...] = ()
-
-
-def read_table(path: Path, *, encoding: str | None = None, separator: str | None = None) -> FileTable:
-    """Read any of the formats. Text columns stay text; Parquet columns keep their type."""
-    if not path.is_file():
-        raise UserError(f"there is no file {path}", where=str(path), remedy=_files_like(path))
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return _read_parquet(path)
-    atomic = path.suffix in (".inter", ".item", ".user")
-    # RecBole writes titles with stray quotes in them, and never quotes a field
-    table = read_text_table(path, encoding=encoding, separator="\t" if atomic else separator, quoted=not atomic)
-    typed = [_RECBOLE.fullmatch(name) for name in table.frame.columns]
-    recbole = all(typed)
-    frame = table.frame
-    if recbole:
-        frame = frame.rename({match[0]: match[1] for match in typed if match})
-    return FileTable(path, frame, lambda row: f"{path}, line {table.line(row)}", recbole, table.notes)
-
-
-def read_events(table: FileTable, columns: Columns, tally: Tally) -> pl.DataFrame:
+def read_events(
+    file: OpenFile, columns: Columns, tally: Tally, *, decimal: Decimal | None = None, times: HowTimes | None = None
+) -> pl.DataFrame:
     """`user`, `item`, and where the file has them `time` (milliseconds), `rating` and `title`, in file order."""
     names = {
-        "user": _column(table, columns, "user"),
-        "item": _column(table, columns, "item"),
-        "rating": _column(table, columns, "rating", optional=True),
-        "time": _column(table, columns, "time", optional=True),
-        "title": _column(table, columns, "title", optional=True, given=False),
+        "user": _column(file, columns, "user"),
+        "item": _column(file, columns, "item"),
+        "rating": _column(file, columns, "rating", optional=True),
+        "time": _column(file, columns, "time", optional=True),
+        "title": _column(file, columns, "title", optional=True, given=False),
     }
     found = {ours: theirs for ours, theirs in names.items() if theirs is not None}
-    for note in table.notes:
+    for note in file.notes:
         tally.note(note)
     used = ", ".join(ours if ours == theirs else f"{ours} = {theirs}" for ours, theirs in found.items())
-    rest = [name for name in table.frame.columns if name not in found.values()]
-    tally.note(f"{table.path.name}: columns {used}" + (f"; not used: {', '.join(rest)}" if rest else ""))
-    frame = table.frame.select(pl.col(theirs).alias(ours) for ours, theirs in found.items())
-    frame = frame.with_columns(_as_key(table, frame, name) for name in ("user", "item"))
+    rest = [name for name in file.columns if name not in found.values()]
+    tally.note(f"{file.path.name}: columns {used}" + (f"; not used: {', '.join(rest)}" if rest else ""))
+    wanted = list(dict.fromkeys(found.values()))
+    frame, place = file.load(wanted, [found["user"], found["item"]])
+    frame = frame.select(pl.col(theirs).alias(ours) for ours, theirs in found.items())
+    frame = frame.with_columns(_as_key(file, frame, name) for name in ("user", "item"))
     if "title" in found:
         frame = frame.with_columns(pl.col("title").cast(pl.String))
     if "rating" in found:
-        frame = frame.with_columns(_as_rating(frame["rating"], table, found["rating"]).alias("rating"))
+        ratings, note = _as_rating(frame["rating"], place, found["rating"], decimal)
+        if note:
+            tally.note(f"{file.path.name}: {note}")
+        frame = frame.with_columns(ratings.alias("rating"))
     if "time" in found:
-        times, note = to_milliseconds(frame["time"], table.place)
+        stamps, note = to_milliseconds(frame["time"], place, times or HowTimes())
         tally.note(note)
-        frame = frame.with_columns(times.alias("time"))
+        frame = frame.with_columns(stamps.alias("time"))
     return frame
 
 
-def read_items(table: FileTable, columns: Columns, tally: Tally, *, need_title: bool = True) -> pl.DataFrame:
+def read_items(file: OpenFile, columns: Columns, tally: Tally, *, need_title: bool = True) -> pl.DataFrame:
     """`item`, `title` and the other columns. RecBole keeps a film's year apart: it goes back into the title."""
-    item = _column(table, columns, "item", given=False, also="id")
-    title = _column(table, columns, "title", optional=not need_title)
-    for note in table.notes:
+    item = _column(file, columns, "item", given=False, also="id")
+    title = _column(file, columns, "title", optional=not need_title)
+    for note in file.notes:
         tally.note(note)
-    frame = table.frame.rename(
-        {name: f"{name}_" for name in ("item", "title") if name in table.frame.columns and name not in (item, title)}
+    wanted = None
+    if file.kept is not None:
+        wanted = list(dict.fromkeys(name for name in (item, title, *file.kept) if name in file.columns))
+        if rest := [name for name in file.columns if name not in wanted]:
+            tally.note(f"{file.path.name}: not kept: {', '.join(rest)}")
+    table, _ = file.load(wanted, ())
+    frame = table.rename(
+        {name: f"{name}_" for name in ("item", "title") if name in table.columns and name not in (item, title)}
     )
     frame = frame.rename({str(item): "item"} | ({title: "title"} if title else {}))
     if title is None:
         frame = frame.with_columns(title=pl.lit(None, dtype=pl.String))
-    frame = frame.with_columns(_as_key(table, frame, "item"), pl.col("title").cast(pl.String))
-    if table.recbole and "release_year" in frame.columns:
+    frame = frame.with_columns(_as_key(file, frame, "item").cast(pl.String), pl.col("title").cast(pl.String))
+    if file.recbole and "release_year" in frame.columns:
         year = pl.col("release_year").str.strip_chars()
         known = year.is_not_null() & (year != "") & pl.col("title").is_not_null()
         frame = frame.with_columns(title=pl.when(known).then(pl.format("{} ({})", "title", year)).otherwise("title"))
-        tally.note(f"{table.path.name}: the release year is made part of the title")
+        tally.note(f"{file.path.name}: the release year is made part of the title")
     return frame.select("item", "title", pl.exclude("item", "title"))
 
 
-def _read_parquet(path: Path) -> FileTable:
-    try:
-        frame = pl.read_parquet(path, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise UserError(f"the Parquet file can't be read: {error}", where=str(path)) from error
-    if frame.height == 0:
-        raise UserError("the file has no rows", where=str(path))
-    return FileTable(path, frame, lambda row: f"{path}, row {row + 1}")
-
-
 def _column(
-    table: FileTable, columns: Columns, name: str, *, optional: bool = False, given: bool = True, also: str = ""
+    file: OpenFile, columns: Columns, name: str, *, optional: bool = False, given: bool = True, also: str = ""
 ) -> str | None:
-    """What the file calls our column `name`. A default may go by other names.
+    """What the file calls our column `name`. A default may go by other names, or by the one that the format settles.
 
     given: a name that the user gave must be in this file; False where it may be meant for the other file.
     """
-    wanted, present = getattr(columns, name), table.frame.columns
-    if wanted in present:
+    wanted, present = getattr(columns, name), file.columns
+    said = name in columns.model_fields_set
+    if wanted in present and (said or name not in file.means):
         return str(wanted)
-    if not given or name not in columns.model_fields_set:
+    if not (said and given):
+        settled = file.means.get(name)
+        if settled in present or (name in file.means and settled is None and optional):
+            return settled
         folded = {column.casefold(): column for column in reversed(present)}
         for known in (name, *_ALSO[name], also):
             if known in folded:
@@ -138,51 +118,55 @@ def _column(
             return None
     close = nearest(wanted, present)
     hint = f"; nearest: {', '.join(close)}" if close else ""
+    remedy = f"name it: `columns: {{{name}: ...}}` under `data:`"
     if len(present) == 1:
         hint = "; the header is a single column: is `separator:` right, and is the first line a header?"
+    elif file.format == "csv" and not close:
+        remedy += "; if the first line is no header, name all columns: `header: [user, item, rating, time]`"
     raise UserError(
         f"no column {wanted!r} for the {name}: the file has {', '.join(present)}{hint}",
-        where=f"{table.path}, line 1",
-        remedy=f"name it: `columns: {{{name}: ...}}` under `data:`",
+        where=f"{file.path}, line 1",
+        remedy=remedy,
     )
 
 
-def _as_key(table: FileTable, frame: pl.DataFrame, name: str) -> pl.Expr:
-    if not (frame[name].dtype == pl.String or frame[name].dtype.is_integer() or frame[name].dtype == pl.Categorical):
+def _as_key(file: OpenFile, frame: pl.DataFrame, name: str) -> pl.Expr:
+    kind = frame[name].dtype
+    if isinstance(kind, pl.Categorical):
+        return pl.col(name)
+    if not (kind == pl.String or kind.is_integer()):
         raise UserError(
-            f"the {name} ids are of type {frame[name].dtype}",
-            where=str(table.path),
+            f"the {name} ids are of type {kind}",
+            where=str(file.path),
             remedy="ids must be text or whole numbers",
         )
     return pl.col(name).cast(pl.String)
 
 
-def _as_rating(values: pl.Series, table: FileTable, column: str) -> pl.Series:
+def _as_rating(values: pl.Series, place: Place, column: str, decimal: Decimal | None) -> tuple[pl.Series, str | None]:
+    """Numbers, and a note where commas were read as decimal marks."""
+    note = None
+    texts = values
     if values.dtype == pl.String:
-        values = values.str.strip_chars().replace("", None)
+        texts = values.str.strip_chars().replace("", None)
         # 4,5 is four and a half where every value reads so (Excel in half of Europe); never forty-five
-        if values.str.contains(",").any() and values.drop_nulls().str.contains(_DECIMAL_COMMA).all():
-            values = values.str.replace(",", ".", literal=True)
+        comma = decimal == ","
+        if decimal is None and texts.str.contains(",", literal=True).any():
+            comma = bool(texts.drop_nulls().str.contains(_DECIMAL_COMMA).all())
+        if comma:
+            note = "decimal commas in the ratings"
+            # 1.234,5: where commas are for decimals, a point is no part of a number
+            values = texts.str.replace_all(".", "?", literal=True).str.replace(",", ".", literal=True)
+        else:
+            values = texts
     numbers = values.cast(pl.Float64, strict=False)
-    wrong = (
-        (numbers.is_null() & values.is_not_null())
-        | numbers.is_nan().fill_null(False)
-        | numbers.is_infinite().fill_null(False)
-    )
+    wrong = (numbers.is_null() & values.is_not_null()) | ~numbers.is_finite().fill_null(True)
     if wrong.any():
         rows = wrong.arg_true()
+        others = f", nor are {len(rows) - 1:,} others" if len(rows) > 1 else ""
         raise UserError(
-            f"{values[int(rows[0])]!r} in column {column!r} is not a number, nor are {len(rows) - 1:,} others"
-            if len(rows) > 1
-            else f"{values[int(rows[0])]!r} in column {column!r} is not a number",
-            where=table.place(int(rows[0])),
-            remedy="leave the field empty where the rating is unknown",
+            f"{texts[int(rows[0])]!r} in column {column!r} is not a number{others}",
+            where=place(int(rows[0])),
+            remedy="leave the field empty where the rating is unknown; for commas as decimal marks say `decimal: ','`",
         )
-    return numbers
-
-
-def _files_like(path: Path) -> str | None:
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent} either"
-    close = nearest(path.name, (other.name for other in path.parent.iterdir()))
-    return f"did you mean {', '.join(close)}" if close else None
+    return numbers, note

@@ -5,17 +5,22 @@ Takes   keys that a person typed
 Gives   DataSettings, Columns, SplitSettings
 """
 
+import re
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from napo.settings import Strict
 
+Format = Literal["csv", "parquet", "recbole", "json", "movielens", "amazon", "steam", "goodreads"]
+TimeUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
 Untitled = Literal["stop", "drop", "id"]
 Repeats = Literal["first", "last", "all"]
 SplitName = Literal["last_tenth", "leave_one_out", "global_time", "users", "files"]
 MaskSeen = Literal["history", "none"]
+OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")  # a time zone such as +01:00
 
 ROW_FILES = ("train", "valid", "test")  # the keys under `data:` that name files of rows
 DATA_FILES = ("interactions", "items", *ROW_FILES)  # those that name files
@@ -42,12 +47,19 @@ class DataSettings(Strict):
     of S-DPO and LLaRA. Without `train` the users of `valid` are dealt out: the share `split.valid` of them validates,
     the others train.
     folder: where the relative paths of this section start from; if left out, from the recipe's folder.
-    interactions, items: CSV, TSV, Parquet or RecBole files; without `items` the log's own title column is used.
+    interactions, items: files in any of the formats (docs/data.md), or as `interactions` a folder that
+    `napo data convert` wrote; without `items` the log's own title column is used.
+    format, items_format: of the two files; told from the file.
+    header: what the columns of a log without a header line are, in order, such as [user, item, rating, time].
     columns: what the files call user, item, rating, time, title; common names are recognised.
-    encoding, separator: only where they can't be told from the file; a byte-order mark is stronger.
+    encoding, separator, decimal: told from the file; a byte-order mark is stronger than `encoding`.
+    time_unit: of times that are numbers; told from their size. time_format: of times that are text, if not ISO 8601,
+    in the signs of strptime, such as "%d/%m/%Y %H:%M". time_zone: of times that name none, such as Europe/Berlin; UTC.
     untitled: items without a title `stop` the run, or `drop` their events, or take their `id` as the title.
     repeats: the same user and item again at another time: keep the `first` (so a target was never seen before),
     the `last`, or `all` (where natural, as in music; then say `mask_seen: none` under `split:`).
+    core: leave out users and items with fewer events than this, again and again until all that are left have as many;
+    counted over the whole log, before it is split.
     """
 
     source: Literal["ml-100k"] | None = None
@@ -57,11 +69,19 @@ class DataSettings(Strict):
     train: Path | None = None
     valid: Path | None = None
     test: Path | None = None
+    format: Format | None = None
+    items_format: Format | None = None
+    header: tuple[str, ...] | None = Field(default=None, min_length=2, strict=False)
     columns: Columns = Field(default_factory=Columns)
     encoding: str | None = None
-    separator: str | None = Field(default=None, min_length=1, max_length=1)
+    separator: str | None = Field(default=None, min_length=1)
+    decimal: Literal[".", ","] | None = None
+    time_unit: TimeUnit | None = None
+    time_format: str | None = None
+    time_zone: str | None = None
     untitled: Untitled = "stop"
     repeats: Repeats = "first"
+    core: int | None = Field(default=None, ge=2)
 
     @model_validator(mode="after")
     def _names_one_log(self) -> "DataSettings":
@@ -74,6 +94,16 @@ class DataSettings(Strict):
         if self.source is not None and self.items is not None:
             raise ValueError("`items` goes with `interactions`; a `source` has its own")
         return self
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, zone: str | None) -> str | None:
+        if zone is not None and not OFFSET.fullmatch(zone):
+            try:
+                ZoneInfo(zone)
+            except (ZoneInfoNotFoundError, ValueError) as error:
+                raise ValueError(f"no time zone {zone!r}; such as Europe/Berlin, UTC or +01:00") from error
+        return zone
 
     def relative_to(self, folder: Path) -> "DataSettings":
         """The same settings, with paths taken from `folder` (where the recipe lies)."""

@@ -1,28 +1,35 @@
 """The log that a recipe names: a known data set, or the user's own files.
 
-Path    recipe -> [data.source] -> readers, log
+Path    recipe -> [data.source] -> formats, readers, log
 Takes   DataSettings, the keys under `data:`
 Gives   InteractionLog
 """
 
+from pathlib import Path
+
 from napo.data.fetch import cached
+from napo.data.formats import Told, open_table
 from napo.data.log import InteractionLog, Tally, make_log
-from napo.data.readers import read_events, read_items, read_table
+from napo.data.readers import read_events, read_items
 from napo.data.settings import DataSettings as DataSettings
+from napo.data.times import HowTimes
 
 
 def load_source(settings: DataSettings) -> InteractionLog:
     """Read, check and number the log. Raises UserError for whatever is missing or does not fit."""
-    interactions, items = settings.interactions, settings.items
-    if settings.source is not None:
-        interactions, items = cached(settings.source)
-    assert interactions is not None, "DataSettings has made sure"
+    interactions, items = files_of(settings)
     tally = Tally()
-    table = read_table(interactions, encoding=settings.encoding, separator=settings.separator)
-    events = read_events(table, settings.columns, tally)
+    told = Told(settings.encoding, settings.separator, settings.header)
+    events = read_events(
+        open_table(interactions, told, format=settings.format),
+        settings.columns,
+        tally,
+        decimal=settings.decimal,
+        times=HowTimes(settings.time_unit, settings.time_format, settings.time_zone),
+    )
     titles = None
     if items is not None:
-        listed = read_table(items, encoding=settings.encoding, separator=settings.separator)
+        listed = open_table(items, Told(settings.encoding, settings.separator), format=settings.items_format)
         titles = read_items(listed, settings.columns, tally, need_title=settings.untitled != "id")
     return make_log(
         events,
@@ -32,3 +39,11 @@ def load_source(settings: DataSettings) -> InteractionLog:
         tally=tally,
         where=str(items or interactions),
     )
+
+
+def files_of(settings: DataSettings) -> tuple[Path, Path | None]:
+    """The interactions file and the items file, if there is one."""
+    if settings.source is not None:
+        return cached(settings.source)
+    assert settings.interactions is not None, "DataSettings has made sure"
+    return settings.interactions, settings.items

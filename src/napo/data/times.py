@@ -6,11 +6,13 @@ Gives   Int64 milliseconds (null where the field was empty), and a sentence that
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
+from napo.data.settings import OFFSET, TimeUnit
 from napo.errors import UserError
 
 Place = Callable[[int], str]
@@ -24,33 +26,58 @@ _UNITS = (
 )
 _FIRST_CLOCK = 1e8  # seconds, March 1973: below it, numbers are an order (1, 2, 3, ...), not a clock
 _LAST_YEAR = 2100
+_LATEST = round(datetime(_LAST_YEAR, 1, 1, tzinfo=UTC).timestamp() * 1000)
+_FIRST_TEXT = round(datetime(1900, 1, 1, tzinfo=UTC).timestamp() * 1000)
+_SAMPLE = 1000
 
 
-def to_milliseconds(values: pl.Series, place: Place) -> tuple[pl.Series, str]:
+@dataclass(frozen=True)
+class HowTimes:
+    """What the user said of the times; None: told from them. unit: of numbers. format: of texts, as for strptime.
+
+    zone: of times that name none, such as Europe/Berlin or +01:00; UTC.
+    """
+
+    unit: TimeUnit | None = None
+    format: str | None = None
+    zone: str | None = None
+
+
+def to_milliseconds(values: pl.Series, place: Place, how: HowTimes | None = None) -> tuple[pl.Series, str]:
     """Read a time column. Raises UserError with the place of the first value that is no time, or of another unit."""
+    how = how or HowTimes()
     if values.dtype == pl.Date or isinstance(values.dtype, pl.Datetime):
-        stamps = values.dt.epoch("ms")
-        return stamps, f"times: {values.dtype}, {_span(stamps)}"
+        kind, zone = values.dtype, getattr(values.dtype, "time_zone", None)
+        clock = values.cast(pl.Datetime("us", zone))
+        # a date has no hour that a zone could move
+        utc, note = (clock, "") if zone or kind == pl.Date else _in_zone(clock, how.zone, place)
+        column = _rounded(utc.dt.epoch("us"))
+        return column, f"times: {kind}, {_span(column)}{note}"
     if values.dtype != pl.String and not values.dtype.is_numeric():
         raise UserError(f"the time column is of type {values.dtype}", where=place(0), remedy=_REMEDY)
     if values.dtype == pl.String:
         values = values.str.strip_chars().replace("", None)
+    if how.format is not None:
+        return _from_texts(values.cast(pl.String), place, how)
     numbers = values.cast(pl.Float64, strict=False)
-    texts = values.filter(numbers.is_null() & values.is_not_null())
-    if texts.len() == 0:
-        return _from_numbers(numbers, place)
-    if values.dtype == pl.String and texts.len() == values.len() - values.null_count():
-        return _from_texts(values, place)
+    texts = (numbers.is_null() & values.is_not_null()).sum()
+    if texts == 0:
+        return _from_numbers(numbers, place, how.unit)
+    if texts == values.len() - values.null_count():
+        return _from_texts(values, place, how)
     # numbers with a few texts among them: the first of the fewer kind is the mistake
-    odd = numbers.is_null() if texts.len() * 2 <= values.len() else numbers.is_not_null()
+    odd = numbers.is_null() if texts * 2 <= values.len() else numbers.is_not_null()
     row = int((odd & values.is_not_null()).arg_true()[0])
     raise UserError(f"{values[row]!r} is not a time like the others of the column", where=place(row), remedy=_REMEDY)
 
 
-_REMEDY = "seconds or milliseconds since 1970, or ISO 8601 like 2024-03-01T10:00:00Z; one kind in a file"
+_REMEDY = (
+    "seconds or milliseconds since 1970, or ISO 8601 like 2024-03-01T10:00:00Z; one kind in a file. "
+    'Other texts: say `time_format: "%d/%m/%Y"`, in the signs of strptime'
+)
 
 
-def _from_numbers(numbers: pl.Series, place: Place) -> tuple[pl.Series, str]:
+def _from_numbers(numbers: pl.Series, place: Place, said: TimeUnit | None) -> tuple[pl.Series, str]:
     known = numbers.is_not_null().to_numpy()
     stamps = numbers.fill_null(0.0).to_numpy()
     if not known.any():
@@ -58,10 +85,10 @@ def _from_numbers(numbers: pl.Series, place: Place) -> tuple[pl.Series, str]:
     if not np.isfinite(stamps).all():
         row = int(np.flatnonzero(~np.isfinite(stamps))[0])
         raise UserError(f"{stamps[row]} is not a time", where=place(row), remedy=_REMEDY)
-    size = np.searchsorted([limit for _, limit, _ in _UNITS], np.abs(stamps), side="right")
+    size = np.searchsorted([limit for _, limit, _ in _UNITS], np.abs(stamps), side="right").astype(np.int8)
     counts = np.bincount(size[known], minlength=len(_UNITS) + 1)
-    unit = int(counts[: len(_UNITS)].argmax())
-    if (odd := np.flatnonzero(known & (size != unit))).size:
+    unit = int(counts[: len(_UNITS)].argmax()) if said is None else [name for name, *_ in _UNITS].index(said)
+    if said is None and (odd := np.flatnonzero(known & (size != unit))).size:
         raise UserError(
             f"{stamps[odd[0]]:.0f} does not fit the other times, which are {_UNITS[unit][0]}",
             where=place(int(odd[0])),
@@ -70,10 +97,9 @@ def _from_numbers(numbers: pl.Series, place: Place) -> tuple[pl.Series, str]:
     name, _, factor = _UNITS[unit]
     milliseconds = np.round(stamps * factor).astype(np.int64)
     column = pl.Series("time", milliseconds).set(pl.Series(~known), None)
-    if name == "seconds" and np.abs(stamps).max() < _FIRST_CLOCK:
+    if said is None and name == "seconds" and np.abs(stamps).max() < _FIRST_CLOCK:
         return column, "times: small numbers, taken as an order only"
-    latest = datetime(_LAST_YEAR, 1, 1, tzinfo=UTC).timestamp() * 1000
-    odd = np.flatnonzero(known & ((milliseconds < _FIRST_CLOCK * 1000) | (milliseconds > latest)))
+    odd = np.flatnonzero(known & ((milliseconds < _FIRST_CLOCK * 1000) | (milliseconds > _LATEST)))
     if odd.size:
         raise UserError(
             f"{stamps[odd[0]]:.0f} would be {name} of an impossible year",
@@ -83,24 +109,114 @@ def _from_numbers(numbers: pl.Series, place: Place) -> tuple[pl.Series, str]:
     return column, f"times: {name}, {_span(column)}"
 
 
-def _from_texts(values: pl.Series, place: Place) -> tuple[pl.Series, str]:
-    stamps: list[int | None] = []
-    without_zone = 0
-    for row, text in enumerate(values):
-        if text is None:
-            stamps.append(None)
-            continue
+# (format, whether it names a zone): T or a blank before the hour, seconds that may be left out, Z or +01:00 or +0100
+_ISO = (
+    *(("%Y-%m-%dT%H:%M:%S%.f%#z", True), ("%Y-%m-%d %H:%M:%S%.f%#z", True), ("%Y-%m-%d %H:%M:%S %#z", True)),
+    *(("%Y-%m-%dT%H:%M:%S%.f", False), ("%Y-%m-%d %H:%M:%S%.f", False)),
+    *(("%Y-%m-%dT%H:%M", False), ("%Y-%m-%d %H:%M", False), ("%Y-%m-%d", False)),
+)
+_OTHERS = (
+    ("%a %b %d %H:%M:%S %z %Y", True),  # Goodreads
+    ("%m %d, %Y", False),  # Amazon's reviewTime
+    *(("%d.%m.%Y %H:%M:%S", False), ("%d.%m.%Y %H:%M", False), ("%d.%m.%Y", False)),  # Excel, in much of Europe
+)
+
+
+def _from_texts(values: pl.Series, place: Place, how: HowTimes) -> tuple[pl.Series, str]:
+    """Column by column in the common notations; what is left, one by one."""
+    formats = (*_ISO, *_OTHERS) if how.format is None else ((how.format, "z" in how.format.replace("%Z", "")),)
+    sample = values.drop_nulls().head(_SAMPLE)
+    likely = sorted(formats, key=lambda one: _strptime(sample, *one).null_count())  # stable: ISO first
+    zoned = pl.Series("time", [None] * len(values), dtype=pl.Datetime("us"))
+    naive = zoned.clone()
+    used = []
+    for format, has_zone in likely:
+        missing = values.is_not_null() & zoned.is_null() & naive.is_null()
+        if not missing.any():
+            break
+        found = _strptime(values.set(~missing, None), format, has_zone)
+        if found.null_count() < len(found):
+            used.append(format)
+        if has_zone:
+            zoned = zoned.zip_with(zoned.is_not_null(), found)
+        else:
+            naive = naive.zip_with(naive.is_not_null(), found)
+    zoned, naive = _one_by_one(values, zoned, naive, place, how)
+    naive, note = _in_zone(naive, how.zone, place)
+    column = _rounded(zoned.zip_with(zoned.is_not_null(), naive).dt.epoch("us"))
+    odd = (column < _FIRST_TEXT) | (column > _LATEST)
+    if odd.any():
+        row = int(odd.fill_null(False).arg_true()[0])
+        raise UserError(f"{values[row]!r} is of an impossible year", where=place(row), remedy=_REMEDY)
+    others = [format for format in used if format not in dict(_ISO)]
+    return column, f"times: {', '.join(others) or 'ISO 8601'}, {_span(column)}{note}"
+
+
+def _strptime(values: pl.Series, format: str, has_zone: bool) -> pl.Series:
+    """UTC where the format has a zone, else what the clock showed; null where the format does not fit."""
+    found = values.str.strptime(pl.Datetime("us", "UTC" if has_zone else None), format, strict=False)
+    return found.dt.replace_time_zone(None).rename("time")
+
+
+def _one_by_one(
+    values: pl.Series, zoned: pl.Series, naive: pl.Series, place: Place, how: HowTimes
+) -> tuple[pl.Series, pl.Series]:
+    """The values that no format took, in whatever else ISO 8601 allows. Raises UserError with the first no time."""
+    left = (values.is_not_null() & zoned.is_null() & naive.is_null()).arg_true().to_list()
+    with_zone: dict[int, datetime] = {}
+    without: dict[int, datetime] = {}
+    for row in left:
         try:
-            moment = datetime.fromisoformat(text)
+            if how.format is not None:
+                raise ValueError(how.format)
+            moment = datetime.fromisoformat(values[row])
         except ValueError as error:
-            raise UserError(f"{text!r} is not a time", where=place(row), remedy=_REMEDY) from error
+            like = f" like `time_format: {how.format}`" if how.format else ""
+            raise UserError(f"{values[row]!r} is not a time{like}", where=place(row), remedy=_REMEDY) from error
         if moment.tzinfo is None:
-            without_zone += 1
-            moment = moment.replace(tzinfo=UTC)
-        stamps.append(round(moment.timestamp() * 1000))
-    column = pl.Series("time", stamps, dtype=pl.Int64)
-    zone = f"; {without_zone:,} without a zone, taken as UTC" if without_zone else ""
-    return column, f"times: ISO 8601, {_span(column)}{zone}"
+            without[row] = moment
+        else:
+            with_zone[row] = moment.astimezone(UTC).replace(tzinfo=None)
+    return _scattered(zoned, with_zone), _scattered(naive, without)
+
+
+def _scattered(values: pl.Series, found: dict[int, datetime]) -> pl.Series:
+    return values.scatter(list(found), list(found.values())) if found else values
+
+
+def _in_zone(clock: pl.Series, zone: str | None, place: Place) -> tuple[pl.Series, str]:
+    """UTC for what the clock showed in a zone; a sentence that says so, empty where there is nothing to say."""
+    count = len(clock) - clock.null_count()
+    if count == 0:
+        return clock, ""
+    if zone is None:
+        return clock, f"; {count:,} without a zone, taken as UTC"
+    said = f"; {count:,} without a zone, taken as {zone}"
+    if (offset := _offset(zone)) is not None:
+        return clock - offset, said
+    first = clock.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    last = clock.dt.replace_time_zone(zone, ambiguous="latest", non_existent="null")
+    if (gone := first.is_null() & clock.is_not_null()).any():
+        row = int(gone.arg_true()[0])
+        raise UserError(
+            f"{clock[row]} does not exist in {zone}: the clock was put forward then",
+            where=place(row),
+            remedy="name the right `time_zone`",
+        )
+    if twice := int((first != last).sum()):
+        said += f"; {twice:,} in the hour that the clock showed twice, taken as the earlier"
+    return first.dt.convert_time_zone("UTC").dt.replace_time_zone(None), said
+
+
+def _offset(zone: str) -> timedelta | None:
+    if (found := OFFSET.fullmatch(zone)) is None:
+        return None
+    offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
+    return -offset if found[1] == "-" else offset
+
+
+def _rounded(microseconds: pl.Series) -> pl.Series:
+    return ((microseconds + 500) // 1000).rename("time")
 
 
 def _span(milliseconds: pl.Series) -> str:

@@ -23,8 +23,9 @@ import polars as pl
 from napo.arrays import IntArray
 from napo.data._digest import digest_of
 from napo.data.catalog import Catalog
+from napo.data.formats import Told, open_table
 from napo.data.log import Tally, titled_items
-from napo.data.readers import read_items, read_table
+from napo.data.readers import read_items
 from napo.data.settings import ROW_FILES, DataSettings
 from napo.data.title_rows import TitleFinder, titles_of_row
 from napo.errors import UserError, UserErrors
@@ -93,7 +94,7 @@ def load_windows(settings: DataSettings) -> Windows:
     paths = {name: path for name in ROW_FILES if (path := getattr(settings, name)) is not None}
     read = {name: _read_rows(path, settings.encoding) for name, path in paths.items()}
     listed = read_items(
-        read_table(settings.items, encoding=settings.encoding, separator=settings.separator),
+        open_table(settings.items, Told(settings.encoding, settings.separator), format=settings.items_format),
         settings.columns,
         tally,
         need_title=settings.untitled != "id",

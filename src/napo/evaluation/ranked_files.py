@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from napo.arrays import BoolArray, FloatArray, IntArray
-from napo.data.readers import read_table
+from napo.data.formats import open_table
 from napo.data.split import Cases
 from napo.errors import UserError, UserErrors, nearest
 
@@ -69,8 +69,8 @@ Mistakes = Callable[[RankedRows], Iterator[UserError]]
 
 def _read_columns(path: Path) -> tuple[pl.DataFrame, Callable[[int], str]]:
     """`user`, `item` and what there is of `position`, `score`, `rank`; keys as text."""
-    table = read_table(path)
-    present = table.frame.columns
+    file = open_table(path)
+    present = file.columns
     for name in ("user", "item"):
         if name not in present:
             raise UserError(
@@ -87,7 +87,8 @@ def _read_columns(path: Path) -> tuple[pl.DataFrame, Callable[[int], str]]:
         )
     used = [name for name in ("user", "position", "item", "score", "rank") if name in present]
     text = [pl.col(name).cast(pl.String) for name in ("user", "item")]
-    return table.frame.select(used).with_columns(text), table.place
+    frame, place = file.load(used, ())
+    return frame.with_columns(text), place
 
 
 def _read_trec(path: Path) -> tuple[pl.DataFrame, Callable[[int], str]]:

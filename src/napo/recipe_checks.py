@@ -138,7 +138,7 @@ def file_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> Iterator[Mis
     named = [("data", name, getattr(data, name)) for name in DATA_FILES]
     named.append(("prompt", "template", Path(template) if is_path(template) else None))
     for section, key, path in named:
-        if section not in wrong and path is not None and not path.is_file():
+        if section not in wrong and path is not None and not (path.is_file() or (path / "manifest.json").is_file()):
             there = [found.name for found in path.parent.glob("*") if found.is_file()]
             start = "`data.folder`, or else " if section == "data" else ""
             remedy = ", ".join(nearest(path.name, there)) or f"paths in a recipe start from {start}the recipe's folder"

@@ -63,6 +63,30 @@ def test_a_slip_in_the_options_is_a_users_mistake(log, words, said, capsys):
     assert said in capsys.readouterr().err
 
 
+def test_convert_writes_a_folder_that_inspect_reads(log, capsys):
+    words = (str(log / "log.csv"), "--items", str(log / "items.csv"), "--core", "4", "--out", str(log / "out"))
+    assert run("convert", *words) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{log / 'out'}\n"
+    assert "core 4, over the whole log" in shown.err
+    assert run("inspect", str(log / "out"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["events"] == 24
+
+
+def test_convert_leaves_a_folder_of_something_else_alone(log, capsys):
+    assert run("convert", str(log / "log.csv"), "--out", str(log)) == 2
+    assert "something else" in capsys.readouterr().err
+
+
+def test_a_file_without_a_header_is_read_by_the_names_that_are_given(log, capsys):
+    path = log / "log.csv"
+    path.write_text(path.read_text().partition("\n")[2])
+    assert run("inspect", str(path), "--header", "user,item,rating,time", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["events"] == 24
+    assert run("inspect", str(path)) == 2
+    assert "header: [user, item, rating, time]" in capsys.readouterr().err
+
+
 def test_a_log_that_is_not_there_is_a_users_mistake(tmp_path, capsys):
     assert run("inspect", str(tmp_path / "log.csv")) == 2
     assert "log.csv" in capsys.readouterr().err

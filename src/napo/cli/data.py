@@ -1,8 +1,11 @@
-"""`napo data fetch`, `inspect` and `export-cases`.
+"""`napo data fetch`, `inspect`, `convert` and `export-cases`.
 
-Path    a data set's name, files, a recipe -> [cli.data] -> data.fetch, data.inspect, data.export
+Path    a data set's name, files, a recipe -> [cli.data] -> data.fetch, data.inspect, data.converted, data.export
 """
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -15,7 +18,9 @@ from napo.errors import UserError
 if TYPE_CHECKING:
     from napo.data.settings import DataSettings
 
-app = typer.Typer(no_args_is_help=True, help="Fetch public data sets; look at a log before training on it.")
+app = typer.Typer(
+    no_args_is_help=True, help="Fetch public data sets; look at a log and clean it before training on it."
+)
 
 DataSet = Literal["ml-100k"]
 
@@ -36,46 +41,95 @@ def fetch(
     stdout().print(str(fetched.folder), markup=False, soft_wrap=True)
 
 
-# what says how files are read: the same for every command that reads them
-Log = Annotated[str, typer.Argument(help="A file of interactions, a folder of `convert`, or a data set's name.")]
-Items = Annotated[Path | None, typer.Option(help="A file of item titles.")]
-FileFormat = Annotated[Format | None, typer.Option("--format", help="The log's; else told from the file.")]
-ItemsFormat = Annotated[Format | None, typer.Option(help="The items file's; else told from the file.")]
-Header = Annotated[
-    str | None, typer.Option(metavar="NAMES", help="Columns of a log without a header line: user,item,rating,time")
-]
-ColumnNames = Annotated[
-    list[str] | None, typer.Option(metavar="OURS=THEIRS", help="A column's name in the files: --column user=uid")
-]
-Encoding = Annotated[str | None, typer.Option(help="Such as latin-1; else told from the file.")]
-Separator = Annotated[str | None, typer.Option(help="Between columns, \\t for tab; else told from the file.")]
-Decimal = Annotated[Literal[".", ","] | None, typer.Option(help="The mark in 4.5; else told from the file.")]
-Unit = Annotated[TimeUnit | None, typer.Option(help="Of times that are numbers; else told from their size.")]
-TimeFormat = Annotated[str | None, typer.Option(help="Of times that are text, if not ISO 8601: '%d/%m/%Y %H:%M'")]
-TimeZone = Annotated[str | None, typer.Option(help="Of times that name none: Europe/Berlin. Else UTC.")]
-UntitledItems = Annotated[
-    Untitled | None,
-    typer.Option(help="Items without a title: stop, drop them, or show the id; id if there is no --items."),
-]
-WhichRepeats = Annotated[Repeats, typer.Option(help="Which of a user's events with one item to keep.")]
+def _reading(
+    log: Annotated[str, typer.Argument(help="A file of interactions, a folder of `convert`, or a data set's name.")],
+    items: Annotated[Path | None, typer.Option(help="A file of item titles.")] = None,
+    format: Annotated[Format | None, typer.Option(help="The log's; else told from the file.")] = None,
+    items_format: Annotated[Format | None, typer.Option(help="The items file's; else told from the file.")] = None,
+    header: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Columns of a log without a header line: user,item,rating,time")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="OURS=THEIRS", help="A column's name in the files: --column user=uid")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Such as latin-1; else told from the file.")] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Between columns, \\t for tab; else told from the file.")
+    ] = None,
+    decimal: Annotated[Literal[".", ","] | None, typer.Option(help="The mark in 4.5; else told from the file.")] = None,
+    time_unit: Annotated[
+        TimeUnit | None, typer.Option(help="Of times that are numbers; else told from their size.")
+    ] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="Of times that are text, if not ISO 8601: '%d/%m/%Y %H:%M'")
+    ] = None,
+    time_zone: Annotated[str | None, typer.Option(help="Of times that name none: Europe/Berlin. Else UTC.")] = None,
+    untitled: Annotated[
+        Untitled | None,
+        typer.Option(help="Items without a title: stop, drop them, or show the id; id if there is no --items."),
+    ] = None,
+    repeats: Annotated[
+        Repeats | None, typer.Option(help="Which of a user's events with one item to keep; else the first.")
+    ] = None,
+    core: Annotated[
+        int | None, typer.Option(min=2, help="Leave out users and items with fewer events, again and again.")
+    ] = None,
+) -> "DataSettings":
+    """The keys under `data:` as flags: the same for every command that reads files."""
+    from pydantic import ValidationError
+
+    from napo.data.settings import DataSettings
+    from napo.recipe_mistakes import mistakes_of
+    from napo.recipe_reading import Places, raise_all
+
+    known = log in get_args(DataSet) and not Path(log).exists()
+    said = {
+        "source" if known else "interactions": log if known else Path(log),
+        "items": items,
+        "format": format,
+        "items_format": items_format,
+        "header": tuple(name.strip() for name in header.split(",")) if header else None,
+        "columns": dict(named_column(text) for text in column or ()),
+        "encoding": encoding,
+        "separator": "\t" if separator == "\\t" else separator,
+        "decimal": decimal,
+        "time_unit": time_unit,
+        "time_format": time_format,
+        "time_zone": time_zone,
+        "untitled": untitled or ("stop" if known or items else "id"),
+        "repeats": repeats,
+        "core": core,
+    }
+    try:
+        return DataSettings.model_validate(said)
+    except ValidationError as error:
+        raise_all(mistakes_of(error, DataSettings, Places(), of="data"))
+        raise
+
+
+def _reads(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the flags of `_reading` in the place of its `settings`."""
+    flags = signature(_reading).parameters
+    own = {name: one for name, one in signature(command).parameters.items() if name != "settings"}
+
+    @wraps(command)
+    def with_flags(**given: Any) -> None:
+        settings = _reading(**{name: given.pop(name) for name in flags})
+        command(settings=settings, **given)
+
+    parameters = [*flags.values(), *own.values()]
+    with_flags.__signature__ = Signature(  # type: ignore[attr-defined]
+        [one.replace(kind=one.KEYWORD_ONLY) for one in parameters]
+    )
+    with_flags.__annotations__ = {one.name: one.annotation for one in parameters}
+    del with_flags.__wrapped__  # typer would look through us
+    return with_flags
 
 
 @app.command()
+@_reads
 def inspect(
-    log: Log,
-    items: Items = None,
-    format: FileFormat = None,
-    items_format: ItemsFormat = None,
-    header: Header = None,
-    column: ColumnNames = None,
-    encoding: Encoding = None,
-    separator: Separator = None,
-    decimal: Decimal = None,
-    time_unit: Unit = None,
-    time_format: TimeFormat = None,
-    time_zone: TimeZone = None,
-    untitled: UntitledItems = None,
-    repeats: WhichRepeats = "first",
+    settings: "DataSettings",
     split: Annotated[
         Literal["last_tenth", "leave_one_out", "global_time", "users"], typer.Option(help="The split to count by.")
     ] = "last_tenth",
@@ -88,22 +142,6 @@ def inspect(
 
     Example: napo data inspect log.csv --items items.csv
     """
-    settings = _settings(
-        log,
-        items=items,
-        format=format,
-        items_format=items_format,
-        header=header,
-        columns=column,
-        encoding=encoding,
-        separator=separator,
-        decimal=decimal,
-        time_unit=time_unit,
-        time_format=time_format,
-        time_zone=time_zone,
-        untitled=untitled,
-        repeats=repeats,
-    )
     from napo.data.inspect import draw_popularity, render, summarize
     from napo.data.settings import SplitSettings
     from napo.data.source import load_source
@@ -121,25 +159,25 @@ def inspect(
     stdout().print_json(data=summary.to_json()) if json else stdout().print(render(summary))
 
 
-def _settings(log: str, **said: Any) -> "DataSettings":
-    """The keys under `data:` that the flags say."""
-    from pydantic import ValidationError
+@app.command()
+@_reads
+def convert(
+    settings: "DataSettings",
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+) -> None:
+    """Write the cleaned log and its items as Parquet, with a manifest of what was done: `data.interactions=FOLDER`.
 
-    from napo.data.settings import DataSettings
-    from napo.recipe_mistakes import mistakes_of
-    from napo.recipe_reading import Places, raise_all
+    Example: napo data convert reviews.json.gz --items meta.json.gz --core 5 --out data/mine
+    """
+    from napo.data.converted import write_converted
+    from napo.data.inspect import render, summarize
+    from napo.data.source import files_of, load_source
 
-    known = log in get_args(DataSet) and not Path(log).exists()
-    said["source" if known else "interactions"] = log if known else Path(log)
-    said["columns"] = dict(named_column(text) for text in said["columns"] or ())
-    said["header"] = tuple(name.strip() for name in said["header"].split(",")) if said["header"] else None
-    said["separator"] = "\t" if said["separator"] == "\\t" else said["separator"]
-    said["untitled"] = said["untitled"] or ("stop" if known or said["items"] else "id")
-    try:
-        return DataSettings.model_validate(said)
-    except ValidationError as error:
-        raise_all(mistakes_of(error, DataSettings, Places(), of="data"))
-        raise
+    read = load_source(settings)
+    files = [path for path in files_of(settings) if path is not None and path.is_file()]
+    write_converted(read, settings, files, out)
+    stderr().print(render(summarize(read)))
+    stdout().print(str(out), markup=False, soft_wrap=True)
 
 
 @app.command("export-cases")

@@ -8,7 +8,9 @@ Gives   a Catalog that goes on with the new items: the old ones keep their numbe
 import polars as pl
 
 from napo.data.catalog import Catalog
-from napo.data.log import EXAMPLES, Tally, titled_items
+from napo.data.events import numbered
+from napo.data.tally import EXAMPLES, Tally
+from napo.data.titles import titled_items
 from napo.errors import UserError
 
 _ROW = "\0row"  # a column that no file has: a frame without columns would have no rows
@@ -30,7 +32,7 @@ def extended(
     Raises UserError for an id that is there under another title, and for a column of another kind.
     """
     tally = tally or Tally()
-    nobody = pl.DataFrame(schema={"item": pl.String})
+    nobody = numbered(pl.DataFrame(schema={"user": pl.String, "item": pl.String}), Tally())
     items = titled_items(nobody, items, "drop", tally, where).sort("item")
     known = items.filter(pl.col("item").is_in(catalog.keys))
     _check_titles(known, catalog, where)

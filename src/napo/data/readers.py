@@ -12,8 +12,8 @@ from typing import Literal
 import polars as pl
 
 from napo.data.formats import OpenFile, Place
-from napo.data.log import Tally
 from napo.data.settings import Columns as Columns
+from napo.data.tally import Tally
 from napo.data.times import HowTimes, to_milliseconds
 from napo.errors import UserError, nearest
 

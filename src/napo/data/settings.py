@@ -56,8 +56,8 @@ class DataSettings(Strict):
     time_unit: of times that are numbers; told from their size. time_format: of times that are text, if not ISO 8601,
     in the signs of strptime, such as "%d/%m/%Y %H:%M". time_zone: of times that name none, such as Europe/Berlin; UTC.
     untitled: items without a title `stop` the run, or `drop` their events, or take their `id` as the title.
-    repeats: the same user and item again at another time: keep the `first` (so a target was never seen before),
-    the `last`, or `all` (where natural, as in music; then say `mask_seen: none` under `split:`).
+    repeats: the same user and item again at another time: keep the `first` (the default, so a target was never
+    seen before), the `last`, or `all` (where natural, as in music; then say `mask_seen: none` under `split:`).
     core: leave out users and items with fewer events than this, again and again until all that are left have as many;
     counted over the whole log, before it is split.
     """
@@ -80,7 +80,7 @@ class DataSettings(Strict):
     time_format: str | None = None
     time_zone: str | None = None
     untitled: Untitled = "stop"
-    repeats: Repeats = "first"
+    repeats: Repeats | None = None
     core: int | None = Field(default=None, ge=2)
 
     @model_validator(mode="after")

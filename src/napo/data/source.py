@@ -7,17 +7,22 @@ Gives   InteractionLog
 
 from pathlib import Path
 
+from napo.data.converted import is_converted, read_converted
 from napo.data.fetch import cached
 from napo.data.formats import Told, open_table
-from napo.data.log import InteractionLog, Tally, make_log
+from napo.data.log import InteractionLog, make_log
 from napo.data.readers import read_events, read_items
 from napo.data.settings import DataSettings as DataSettings
+from napo.data.tally import Tally
 from napo.data.times import HowTimes
+from napo.errors import UserError
 
 
 def load_source(settings: DataSettings) -> InteractionLog:
     """Read, check and number the log. Raises UserError for whatever is missing or does not fit."""
     interactions, items = files_of(settings)
+    if interactions.is_dir():
+        return _of_folder(interactions, settings)
     tally = Tally()
     told = Told(settings.encoding, settings.separator, settings.header)
     events = read_events(
@@ -34,11 +39,24 @@ def load_source(settings: DataSettings) -> InteractionLog:
     return make_log(
         events,
         titles,
-        repeats=settings.repeats,
+        repeats=settings.repeats or "first",
         untitled=settings.untitled,
+        core=settings.core,
         tally=tally,
         where=str(items or interactions),
     )
+
+
+def _of_folder(folder: Path, settings: DataSettings) -> InteractionLog:
+    if not is_converted(folder):
+        raise UserError(
+            "the folder holds no converted log",
+            where=str(folder),
+            remedy="name a file, or make one of the folder's files into such: napo data convert LOG --out FOLDER",
+        )
+    if settings.items is not None:
+        raise UserError("a converted log has its own items", where=str(folder), remedy="leave `items` out")
+    return read_converted(folder, settings)
 
 
 def files_of(settings: DataSettings) -> tuple[Path, Path | None]:

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from napo.data.catalog import Catalog
-from napo.data.log import EXAMPLES, Tally
+from napo.data.tally import EXAMPLES, Tally
 from napo.errors import UserError
 
 BETWEEN = "::"

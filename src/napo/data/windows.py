@@ -23,11 +23,13 @@ import polars as pl
 from napo.arrays import IntArray
 from napo.data._digest import digest_of
 from napo.data.catalog import Catalog
+from napo.data.events import numbered
 from napo.data.formats import Told, open_table
-from napo.data.log import Tally, titled_items
 from napo.data.readers import read_items
 from napo.data.settings import ROW_FILES, DataSettings
+from napo.data.tally import Tally
 from napo.data.title_rows import TitleFinder, titles_of_row
+from napo.data.titles import titled_items
 from napo.errors import UserError, UserErrors
 
 MOST_ERRORS = 5
@@ -208,7 +210,7 @@ def _catalog(
         for item in (*row["history"], row["next"])
     ]
     events = pl.DataFrame(mentions, schema={"user": pl.String, "item": pl.String}, orient="row")
-    titled = titled_items(events, listed, settings.untitled, tally, str(settings.items)).sort("item")
+    titled = titled_items(numbered(events, Tally()), listed, settings.untitled, tally, str(settings.items)).sort("item")
     return Catalog(tuple(titled["item"]), tuple(titled["title"]), titled.drop("item", "title"))
 
 

@@ -116,7 +116,7 @@ def _exact(layout: _Layout, wanted: tuple[str, ...], keys: frozenset[str]) -> tu
     """Row by row: slower, and exact about quotes, line breaks inside them, and the line of a mistake."""
     path, width = layout.path, len(layout.names)
     places = [layout.names.index(name) for name in wanted]
-    schema = {name: category() if name in keys else pl.String() for name in wanted}
+    schema = pl.Schema({name: category() if name in keys else pl.String() for name in wanted})
     blocks: list[pl.DataFrame] = []
     lines, block = array("q"), list[list[str]]()
 

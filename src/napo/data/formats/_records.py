@@ -89,7 +89,7 @@ def _fast(content: Utf8, wanted: Sequence[str], keys: Sequence[str]) -> pl.DataF
     if frame.height != lines + (last != b"\n"):
         return None
     return frame.with_columns(pl.col(name).replace("", None) for name in wanted).cast(
-        {name: category() for name in keys if name in wanted}  # type: ignore[arg-type]
+        {name: category() for name in keys if name in wanted}
     )
 
 
@@ -105,7 +105,7 @@ def _load(
         names = list(seen) if wanted is None else list(wanted)
         values = {name: [_written(row.get(name)) for row in block] for name in names}
         frame = pl.DataFrame(values, schema=dict.fromkeys(names, pl.String))
-        blocks.append(frame.cast({name: type for name, type in schema.items() if name in names}))  # type: ignore[arg-type]
+        blocks.append(frame.cast({name: type for name, type in schema.items() if name in names}))
         block.clear()
 
     for line, row in _rows(content, unfold):

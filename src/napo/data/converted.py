@@ -11,12 +11,12 @@ Gives   the folder, whole or not at all; from a folder, the same log again with 
 import hashlib
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from napo import __version__
 from napo.data.formats import open_table
 from napo.data.log import InteractionLog, make_log
 from napo.data.readers import Columns, read_events, read_items
@@ -49,7 +49,7 @@ def write_converted(log: InteractionLog, settings: DataSettings, files: Sequence
         pl.concat([catalog, log.catalog.columns], how="horizontal").write_parquet(aside / ITEMS)
         said = {
             "form": _FORM,
-            "napo": __version__,
+            "napo": version("napo"),
             "files": {name: _sha256(aside / name) for name in (LOG, ITEMS)},
             "made_from": {path.name: _sha256(path) for path in files},
             "log": log.digest,

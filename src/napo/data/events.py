@@ -100,7 +100,9 @@ def once(events: Events, repeats: Repeats, tally: Tally) -> Events:
         tally.note(f"{number:,} repeats (the same user and item again): all kept")
     elif number:
         tally.note(f"{number:,} repeats (the same user and item again): the {repeats} event of each is kept")
-        kept = single.sort("time", "_row", maintain_order=True).unique(["user", "item"], keep=repeats)
+        kept = single.sort("time", "_row", maintain_order=True).unique(
+            ["user", "item"], keep="last" if repeats == "last" else "first"
+        )
     if kept.height == doubtful.height:
         return events
     stay = np.ones(events.frame.height, dtype=np.bool_)

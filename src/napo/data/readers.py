@@ -57,9 +57,9 @@ def read_events(
     if "title" in found:
         frame = frame.with_columns(pl.col("title").cast(pl.String))
     if "rating" in found:
-        ratings, note = _as_rating(frame["rating"], place, found["rating"], decimal)
-        if note:
-            tally.note(f"{file.path.name}: {note}")
+        ratings, commas = _as_rating(frame["rating"], place, found["rating"], decimal)
+        if commas:
+            tally.note(f"{file.path.name}: {commas}")
         frame = frame.with_columns(ratings.alias("rating"))
     if "time" in found:
         stamps, note = to_milliseconds(frame["time"], place, times or HowTimes())
@@ -147,19 +147,15 @@ def _as_rating(values: pl.Series, place: Place, column: str, decimal: Decimal | 
     """Numbers, and a note where commas were read as decimal marks."""
     note = None
     texts = values
-    if values.dtype == pl.String:
-        texts = values.str.strip_chars().replace("", None)
+    numbers = values.cast(pl.Float64, strict=False)
+    if values.dtype == pl.String and (decimal == "," or numbers.null_count() > values.null_count()):
+        values = texts = values.str.strip_chars().replace("", None)
         # 4,5 is four and a half where every value reads so (Excel in half of Europe); never forty-five
-        comma = decimal == ","
-        if decimal is None and texts.str.contains(",", literal=True).any():
-            comma = bool(texts.drop_nulls().str.contains(_DECIMAL_COMMA).all())
-        if comma:
+        if decimal == "," or (decimal is None and _all_with_commas(texts)):
             note = "decimal commas in the ratings"
             # 1.234,5: where commas are for decimals, a point is no part of a number
             values = texts.str.replace_all(".", "?", literal=True).str.replace(",", ".", literal=True)
-        else:
-            values = texts
-    numbers = values.cast(pl.Float64, strict=False)
+        numbers = values.cast(pl.Float64, strict=False)
     wrong = (numbers.is_null() & values.is_not_null()) | ~numbers.is_finite().fill_null(True)
     if wrong.any():
         rows = wrong.arg_true()
@@ -170,3 +166,7 @@ def _as_rating(values: pl.Series, place: Place, column: str, decimal: Decimal | 
             remedy="leave the field empty where the rating is unknown; for commas as decimal marks say `decimal: ','`",
         )
     return numbers, note
+
+
+def _all_with_commas(texts: pl.Series) -> bool:
+    return bool(texts.str.contains(",", literal=True).any() and texts.drop_nulls().str.contains(_DECIMAL_COMMA).all())

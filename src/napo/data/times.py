@@ -55,11 +55,12 @@ def to_milliseconds(values: pl.Series, place: Place, how: HowTimes | None = None
         return column, f"times: {kind}, {_span(column)}{note}"
     if values.dtype != pl.String and not values.dtype.is_numeric():
         raise UserError(f"the time column is of type {values.dtype}", where=place(0), remedy=_REMEDY)
-    if values.dtype == pl.String:
-        values = values.str.strip_chars().replace("", None)
     if how.format is not None:
-        return _from_texts(values.cast(pl.String), place, how)
+        return _from_texts(_stripped(values.cast(pl.String)), place, how)
     numbers = values.cast(pl.Float64, strict=False)
+    if values.dtype == pl.String and numbers.null_count() > values.null_count():
+        values = _stripped(values)
+        numbers = values.cast(pl.Float64, strict=False)
     texts = (numbers.is_null() & values.is_not_null()).sum()
     if texts == 0:
         return _from_numbers(numbers, place, how.unit)
@@ -75,6 +76,10 @@ _REMEDY = (
     "seconds or milliseconds since 1970, or ISO 8601 like 2024-03-01T10:00:00Z; one kind in a file. "
     'Other texts: say `time_format: "%d/%m/%Y"`, in the signs of strptime'
 )
+
+
+def _stripped(values: pl.Series) -> pl.Series:
+    return values.str.strip_chars().replace("", None)
 
 
 def _from_numbers(numbers: pl.Series, place: Place, said: TimeUnit | None) -> tuple[pl.Series, str]:

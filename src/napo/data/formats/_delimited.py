@@ -54,8 +54,9 @@ def open_delimited(path: Path, told: Told, *, format: str = "csv", quoted: bool 
         raise UserError(f"the header names a column twice: {', '.join(twice)}", where=f"{path}, line 1")
     layout = _Layout(content, names, separator, quoted, 0 if told.header else 1)
     notes = [content.note] if content.note else []
-    used = "UTF-8" if content.encoding.startswith("utf-8") else content.encoding
-    notes.insert(0, f"{path.name}: {format}, {used}, columns separated by {_SEPARATORS.get(shown, repr(shown))}")
+    notes.insert(
+        0, f"{path.name}: {format}, {content.shown}, columns separated by {_SEPARATORS.get(shown, repr(shown))}"
+    )
 
     def load(wanted: Sequence[str] | None, keys: Sequence[str]) -> tuple[pl.DataFrame, Place]:
         return _load(layout, names if wanted is None else tuple(wanted), frozenset(keys))

@@ -41,6 +41,10 @@ class Utf8:
     encoding: str
     note: str | None = None
 
+    @property
+    def shown(self) -> str:
+        return "UTF-8" if self.encoding.startswith("utf-8") else self.encoding
+
     def parts(self) -> Iterator[bytes]:
         """The content without a mark, some megabytes at a time."""
         if isinstance(self.source, bytes):
@@ -89,6 +93,8 @@ def utf8(path: Path, encoding: str | None) -> Utf8:
     # a mark is stronger than what was said: `encoding` is given for both files, and often only one of them needs it
     marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
     used = marked or encoding or "utf-8"
+    if marked is None and _is_wide(used) and b"\0" not in start:
+        used = "utf-8"  # for the same reason: a comma or a line end in UTF-16 has a zero
     if marked is None and encoding is None and b"\0" in start:
         used = _utf_16_by_its_zeros(start, path)
     if _is_utf_8(used):
@@ -105,7 +111,7 @@ def utf8(path: Path, encoding: str | None) -> Utf8:
         ) from error
     except UnicodeDecodeError as error:
         raise _not_in(used, path, content, error.start) from error
-    return Utf8(path, text.removeprefix("\ufeff").encode(), used, f"{path.name}: read as {used}")
+    return Utf8(path, text.removeprefix("\ufeff").encode(), used)
 
 
 def _is_utf_8(name: str) -> bool:
@@ -113,6 +119,10 @@ def _is_utf_8(name: str) -> bool:
         return codecs.lookup(name).name in ("utf-8", "utf-8-sig")
     except LookupError:
         return False
+
+
+def _is_wide(name: str) -> bool:
+    return name.casefold().replace("_", "-").startswith(("utf-16", "utf16", "utf-32", "utf32"))
 
 
 def _utf_16_by_its_zeros(start: bytes, path: Path) -> str:

@@ -64,7 +64,7 @@ def open_records(
             break
     if not columns:
         raise UserError("the file is empty", where=str(path))
-    notes = [f"{path.name}: {format}, one record a line"] + ([content.note] if content.note else [])
+    notes = [f"{path.name}: {format}, {content.shown}, one record a line"] + ([content.note] if content.note else [])
 
     def load(wanted: Sequence[str] | None, keys: Sequence[str]) -> tuple[pl.DataFrame, Place]:
         # ids and numbers only: of an item list the exact way joins the words of lists

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napo.data.events import core_of, numbered
-from napo.data.keys import Keys
+from napo.data.keys import Keys, comes_again, met_before
 from napo.data.log import Tally, make_log
 
 
@@ -62,3 +62,10 @@ def test_an_id_that_another_column_of_the_same_kind_holds_is_no_key_of_this_one(
     events = numbered(frame, Tally())
     assert (events.users.to_list(), events.items.to_list()) == (["x", "y"], ["y", "z"])
     assert events.frame["item"].to_list() == [0, 1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=20))
+def test_an_event_was_met_before_where_its_pair_stands_further_up(pairs):
+    frame = pl.DataFrame(pairs, schema={"user": pl.Int32, "item": pl.Int32}, orient="row")
+    assert met_before(frame).tolist() == [pair in pairs[:row] for row, pair in enumerate(pairs)]
+    assert comes_again(frame).tolist() == [pairs.count(pair) > 1 for pair in pairs]

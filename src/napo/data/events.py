@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from napo.arrays import BoolArray, IntArray
-from napo.data.keys import Keys
+from napo.data.keys import Keys, comes_again
 from napo.data.settings import Repeats
 from napo.data.tally import Tally
 
@@ -85,7 +85,7 @@ def numbered(events: pl.DataFrame, tally: Tally) -> Events:
 def once(events: Events, repeats: Repeats, tally: Tally) -> Events:
     """Exact copies out; then one event for each user and item, unless `repeats` is `all`."""
     # only a user and item that come twice need a look, and in most logs they are few
-    doubtful = events.frame.with_row_index("_row").filter(pl.Series(_in_pairs_that_come_twice(events)))
+    doubtful = events.frame.with_row_index("_row").filter(pl.Series(comes_again(events.frame)))
     timed = doubtful.height == 0 or doubtful["time"].null_count() == 0
     # without times two equal rows may be two events: with `all` they stay, else the pair rule below takes them
     single = doubtful
@@ -109,18 +109,6 @@ def once(events: Events, repeats: Repeats, tally: Tally) -> Events:
     stay[doubtful["_row"].to_numpy()] = False
     stay[kept["_row"].to_numpy()] = True
     return events.only(stay)
-
-
-def _in_pairs_that_come_twice(events: Events) -> BoolArray:
-    pairs = events.frame["user"].to_numpy().astype(np.int64)
-    pairs *= max(1, len(events.items))
-    pairs += events.frame["item"].to_numpy()
-    ordered = np.sort(pairs)
-    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not twice.size:
-        return np.zeros(len(pairs), dtype=np.bool_)
-    nearest = np.searchsorted(twice, pairs).clip(max=len(twice) - 1)
-    return np.asarray(twice[nearest] == pairs)
 
 
 def core_of(users: IntArray, items: IntArray, least: int) -> tuple[BoolArray, int]:

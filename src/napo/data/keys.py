@@ -1,6 +1,6 @@
-"""Users' and items' keys as numbers: what a large log is checked and sorted by.
+"""Users' and items' keys as numbers: what a large log is checked and sorted by; which pairs of them come again.
 
-Path    events as read -> [data.keys] -> log
+Path    events as read -> [data.keys] -> events, split
 Takes   a column of keys, as categories or as text
 Gives   Keys: the distinct keys in the order of their text, and the number of each row's
 
@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from napo.arrays import BoolArray, IntArray
 from napo.data.formats._base import category
 
 Numbers = NDArray[np.int32]
@@ -45,3 +46,31 @@ class Keys:
     def names(self, rows: Numbers) -> pl.Series:
         """The texts of some numbers."""
         return self.texts.gather(rows)
+
+
+def comes_again(frame: pl.DataFrame) -> BoolArray:
+    """(events,) whether the event's `user` and `item`, as numbers, are those of another event too."""
+    pairs = _pairs(frame)
+    ordered = np.sort(pairs)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not twice.size:  # so it is in most logs, and a sort has shown it in a second
+        return np.zeros(len(pairs), dtype=np.bool_)
+    nearest = np.searchsorted(twice, pairs).clip(max=len(twice) - 1)
+    return np.asarray(twice[nearest] == pairs)
+
+
+def met_before(frame: pl.DataFrame) -> BoolArray:
+    """(events,) whether the event's `user` and `item` are those of an event further up."""
+    again = comes_again(frame)
+    rows = np.flatnonzero(again)
+    _, first = np.unique(_pairs(frame)[rows], return_index=True)
+    again[rows[first]] = False
+    return again
+
+
+def _pairs(frame: pl.DataFrame) -> IntArray:
+    items = frame["item"].to_numpy()
+    pairs = frame["user"].to_numpy().astype(np.int64)
+    pairs *= int(items.max(initial=0)) + 1
+    pairs += items
+    return pairs

@@ -17,6 +17,7 @@ import polars as pl
 from napo.arrays import BoolArray, IntArray
 from napo.data._digest import digest_of
 from napo.data.catalog import Catalog
+from napo.data.keys import met_before
 from napo.data.log import InteractionLog
 from napo.data.settings import MaskSeen
 from napo.data.settings import SplitSettings as SplitSettings
@@ -218,7 +219,6 @@ def make_split(log: InteractionLog, settings: SplitSettings | None = None) -> Sp
         valid_from, test_from = _cut_by_user(log.user_keys, lengths, settings)
     else:
         valid_from, test_from = _cut_by_count(lengths, settings)
-    met_before = tuple(flags.astype(np.bool_) for flags in _by_user(liked, "met_before", users))
     split = Split(
         name=settings.name,
         catalog=log.catalog,
@@ -230,7 +230,7 @@ def make_split(log: InteractionLog, settings: SplitSettings | None = None) -> Sp
         min_history=settings.min_history,
         mask_seen=settings.mask_seen,
         times=times,
-        met_before=met_before if any(flags.any() for flags in met_before) else None,
+        met_before=_flags_by_user(liked, users) if liked["met_before"].any() else None,
         notes=_notes(settings.name, times),
     )
     split.counts.update(_counts(split, log, lengths))
@@ -247,7 +247,7 @@ def make_split(log: InteractionLog, settings: SplitSettings | None = None) -> Sp
 
 def _liked(log: InteractionLog, settings: SplitSettings) -> pl.DataFrame:
     # before the rating is looked at: an item met and disliked is an item met
-    frame = log.frame.with_columns(met_before=pl.int_range(pl.len()).over("user", "item") > 0)
+    frame = log.frame.with_columns(pl.Series("met_before", met_before(log.frame)))
     if settings.min_rating is None:
         return frame
     if not log.has_ratings:
@@ -265,6 +265,10 @@ def _liked(log: InteractionLog, settings: SplitSettings) -> pl.DataFrame:
             remedy="lower `min_rating`",
         )
     return liked
+
+
+def _flags_by_user(frame: pl.DataFrame, users: int) -> tuple[BoolArray, ...]:
+    return tuple(flags.astype(np.bool_) for flags in _by_user(frame, "met_before", users))
 
 
 def _by_user(frame: pl.DataFrame, column: str, users: int) -> tuple[IntArray, ...]:
@@ -367,11 +371,9 @@ def _at_one_instant(times: tuple[IntArray, ...] | None) -> int:
     """Liked events whose user has another at the same time: their order is the file's."""
     if times is None:
         return 0
-    total = 0
-    for user in times:
-        _, sizes = np.unique(user, return_counts=True)
-        total += int(sizes[sizes > 1].sum())
-    return total
+    flat, user = _joined(times), np.repeat(np.arange(len(times)), [len(own) for own in times])
+    tied = (flat[1:] == flat[:-1]) & (user[1:] == user[:-1])  # each user's are in order
+    return int((np.append(tied, False) | np.append(False, tied)).sum())
 
 
 def _joined(arrays: Sequence[IntArray]) -> IntArray:

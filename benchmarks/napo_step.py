@@ -143,7 +143,7 @@ def _as_plain_rows(batch: "Batch", data: "Data") -> "Batch":
 
 def main(given: Options) -> int:
     record = Record("napo_step", QUESTION, given)
-    for case in cases(given.quick):
+    for case in given.chosen(cases(given.quick)):
         try:
             arms = measure("benchmarks.napo_step", ARMS, case, steps=given.steps, threads=given.threads)
         except ArmFailed as reason:

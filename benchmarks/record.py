@@ -13,13 +13,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import Measured
+from benchmarks.arms import Case, Measured
 from napo import __version__
 
 RESULTS = Path(__file__).parent / "results"
@@ -62,12 +62,16 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Options:
-    """What every benchmark can be told. steps: kept rounds."""
+    """What every benchmark can be told. steps: kept rounds. model: the only one whose cases are run; None: all."""
 
     quick: bool
     steps: int
     threads: int | None
     results: Path | None
+    model: str | None = None
+
+    def chosen(self, cases: Iterable[Case]) -> Iterator[Case]:
+        return (case for case in cases if self.model in (None, case["model"]))
 
 
 def options(question: str, argv: Sequence[str] | None = None) -> Options:
@@ -76,12 +80,13 @@ def options(question: str, argv: Sequence[str] | None = None) -> Options:
     parser.add_argument("--steps", type=int, help="rounds kept of each case (7; quick: 3)")
     parser.add_argument("--threads", type=int, help="threads of each arm (torch's own choice)")
     parser.add_argument("--results", type=Path, help=f"folder to append the results to ({RESULTS.name}/)")
+    parser.add_argument("--model", choices=("tiny", "smollm2"), help="run the cases with this model alone")
     given = parser.parse_args(argv)
     steps = given.steps or (3 if given.quick else 7)
     results = given.results or (None if given.quick else RESULTS)
     if results is not None and steps < 5:
         parser.error("a record needs 5 rounds or more: --steps 5, or --quick without --results")
-    return Options(given.quick, steps, given.threads, results)
+    return Options(given.quick, steps, given.threads, results, given.model)
 
 
 class Record:

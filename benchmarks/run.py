@@ -1,6 +1,6 @@
 """All the benchmarks, one after the other; the exit code says whether every limit held.
 
-    python -m benchmarks.run [--quick] [--steps N] [--threads N] [--results FOLDER]
+    python -m benchmarks.run [--quick] [--steps N] [--threads N] [--model NAME] [--results FOLDER]
 
 On a machine that others use too, `--threads 1` and the figures of processor time say most: threads that wait for each
 other at every operation make a busy machine look ten times slower.

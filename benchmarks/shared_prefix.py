@@ -104,7 +104,7 @@ def arm(name: str, case: Case) -> Step:
 
 def main(given: Options) -> int:
     record = Record("shared_prefix", QUESTION, given)
-    for case in cases(given.quick):
+    for case in given.chosen(cases(given.quick)):
         needed = _naive_gb(case["K"], case["dtype"], case["batch"]) if case["model"] == "smollm2" else 0.0
         if needed > _memory_gb():
             record.skip(case, f"the naive arm needs about {needed:.0f} GB, and there are {_memory_gb():.0f}")

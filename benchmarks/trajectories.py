@@ -96,7 +96,7 @@ def comparable(settings: "RowSettings", module: "PreferenceModule") -> list[floa
 
 def main(given: Options) -> int:
     record = Record("trajectories", QUESTION, given)
-    for case in cases(given.quick):
+    for case in given.chosen(cases(given.quick)):
         try:
             arms = measure("benchmarks.trajectories", ARMS, case, steps=given.steps, threads=given.threads)
         except ArmFailed as reason:

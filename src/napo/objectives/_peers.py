@@ -21,10 +21,10 @@ def eligible_peers(user: Tensor, chosen: Tensor, rejected: Tensor, *, pool: Lite
 
     Copies (same user, chosen and rejected) come from samplers that fill up the last batch. pool "row": same user only.
     """
-    same_user = user[:, None] == user
-    same_rejected = (rejected[:, None] == rejected).all(dim=2)
-    copies = same_user & (chosen[:, None] == chosen) & same_rejected  # the diagonal is among them
-    return ~copies & same_user if pool == "row" else ~copies
+    examples = torch.cat([user[:, None], chosen[:, None], rejected], dim=1)
+    number = torch.unique(examples, dim=0, return_inverse=True)[1]  # equal for copies
+    others = number[:, None] != number
+    return others & (user[:, None] == user) if pool == "row" else others
 
 
 def peer_counts(eligible: Tensor, *, accept_ratio: float, max_peers: int | None) -> Tensor:
@@ -38,10 +38,19 @@ def peer_counts(eligible: Tensor, *, accept_ratio: float, max_peers: int | None)
 def choose_peers(eligible: Tensor, counts: Tensor, closeness: Tensor) -> Tensor:
     """(N, N) bool: of each row's eligible examples the counts[i] closest; ties go to the earlier example."""
     lowest = -torch.inf if closeness.is_floating_point() else torch.iinfo(closeness.dtype).min
-    order = closeness.masked_fill(~eligible, lowest).argsort(dim=1, descending=True, stable=True)
-    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    place = torch.empty_like(order).scatter_(1, order, places)  # the inverse permutation of each row
-    return (place < counts[:, None]) & eligible
+    closeness = closeness.masked_fill(~eligible, lowest)
+    last = (closeness.shape[1] - counts).clamp(max=closeness.shape[1] - 1)  # the place of a row's last peer
+    bar = _ascending(closeness).gather(1, last[:, None])
+    above, level = closeness > bar, closeness == bar
+    room = counts[:, None] - above.sum(dim=1, keepdim=True)
+    return (above | (level & (level.cumsum(dim=1) <= room))) & eligible
+
+
+def _ascending(values: Tensor) -> Tensor:
+    """Each row sorted. On a CPU by numpy, which is ten times as fast."""
+    if values.device.type == "cpu" and values.dtype != torch.bfloat16:
+        return torch.from_numpy(np.sort(values.numpy(), axis=1))
+    return values.sort(dim=1).values
 
 
 def closeness_by(order: Order, user: Tensor, chosen: Tensor, vectors: Tensor | None, step: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def mean_scores(scores: Tensor, shared: Tensor | None) -> tuple[Tensor, Tensor]:
     """
     sums = scores.sum(dim=1)
     if shared is not None:
-        sums = sums + torch.where(shared, scores.flatten(), 0.0).sum(dim=1)
+        sums = sums + shared.to(scores.dtype) @ scores.flatten()
     sizes = set_sizes(scores, shared)
     return sums / sizes, sums.sum() / sizes.sum()
 

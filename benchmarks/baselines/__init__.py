@@ -1,0 +1,1 @@
+"""Other libraries' recommenders, trained on our split and judged by our code."""

@@ -22,7 +22,7 @@ def eligible_peers(user: Tensor, chosen: Tensor, rejected: Tensor, *, pool: Lite
     Copies (same user, chosen and rejected) come from samplers that fill up the last batch. pool "row": same user only.
     """
     examples = torch.cat([user[:, None], chosen[:, None], rejected], dim=1)
-    number = torch.unique(examples, dim=0, return_inverse=True)[1]  # equal for copies
+    number: Tensor = torch.unique(examples, dim=0, return_inverse=True)[1]  # equal for copies
     others = number[:, None] != number
     return others & (user[:, None] == user) if pool == "row" else others
 

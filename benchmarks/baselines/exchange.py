@@ -10,7 +10,7 @@ The standard library and numpy alone: it runs in the environment of whatever lib
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,34 @@ def validation(cases: Cases, scores: Any) -> dict[str, float]:
     target = known[np.arange(len(known)), cases.targets]
     ranks = (among >= target[:, None]).sum(axis=1)
     return {"hr@1": float((ranks == 1).mean()), "ndcg": float((1 / np.log2(ranks + 1)).mean())}
+
+
+@dataclass
+class Looks:
+    """What was seen of validation, every five epochs; after six looks without gain training stops, as ours does."""
+
+    export: Export
+    every: int = 5
+    patience: int = 6
+    seen: list[dict[str, float]] = field(default_factory=list)
+
+    def due(self, epoch: int) -> bool:
+        return epoch % self.every == 0
+
+    def add(self, epoch: int, scores: Any) -> bool:
+        """Note the scores of the validation cases; whether none were better before."""
+        figures = validation(self.export.valid, scores)
+        better = not self.seen or figures["ndcg"] > self.best["ndcg"]
+        self.seen.append({"epoch": epoch, **figures})
+        return better
+
+    @property
+    def best(self) -> dict[str, float]:
+        return max(self.seen, key=lambda look: look["ndcg"])
+
+    @property
+    def stuck(self) -> bool:
+        return sum(look["epoch"] > self.best["epoch"] for look in self.seen) >= self.patience
 
 
 def hand_in(folder: Path, export: Export, cases: Cases, scores: Any) -> None:

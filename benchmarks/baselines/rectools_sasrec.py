@@ -22,34 +22,27 @@ from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 
-from benchmarks.baselines.exchange import Export, finish, read_export, validation
-
-EVERY, PATIENCE = 5, 6
+from benchmarks.baselines.exchange import Export, Looks, finish, read_export
 
 
 class KeepBest(Callback):
     """Looks at validation after an epoch, keeps the best weights, stops where nothing is gained."""
 
     def __init__(self, export: Export) -> None:
-        self.export, self.model = export, None
-        self.looks: list[dict[str, float]] = []
+        self.looks, self.model = Looks(export), None
         self.best: dict[str, Any] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "KeepBest":
         return self  # RecTools trains with a copy of its trainer, and what is kept would be lost with it
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        if epoch % EVERY:
+        epoch, net, export = trainer.current_epoch + 1, pl_module.torch_model, self.looks.export
+        if not self.looks.due(epoch):
             return
-        cases, net = self.export.valid, pl_module.torch_model
-        seen = validation(cases, scores(self.model, cases.histories, len(self.export.items)))
-        net.train()
-        if not self.looks or seen["ndcg"] > max(look["ndcg"] for look in self.looks):
+        if self.looks.add(epoch, scores(self.model, export.valid.histories, len(export.items))):
             self.best = copy.deepcopy(net.state_dict())
-        self.looks.append({"epoch": epoch, **seen})
-        best = max(self.looks, key=lambda look: look["ndcg"])
-        trainer.should_stop = sum(look["epoch"] > best["epoch"] for look in self.looks) >= PATIENCE
+        net.train()
+        trainer.should_stop = self.looks.stuck
 
 
 def train(export: Export, seed: int, settings: dict[str, Any]) -> tuple[SASRecModel, KeepBest]:
@@ -110,7 +103,7 @@ def main() -> None:
     torch.set_num_threads(1)
     export, began = read_export(given.cases), time.monotonic()
     model, keep = train(export, given.seed, given.settings)
-    made = {"tool": "RecTools", "seed": given.seed, "settings": given.settings, "looks": keep.looks}
+    made = {"tool": "RecTools", "seed": given.seed, "settings": given.settings, "looks": keep.looks.seen}
     made["seconds"] = round(time.monotonic() - began, 1)
     valid, test = (scores(model, part.histories, len(export.items)) for part in (export.valid, export.test))
     finish(given.out, export, made, valid, test)

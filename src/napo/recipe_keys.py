@@ -164,6 +164,8 @@ class EvaluationSection(Section):
     full_cases: Count | None = None  # test cases ranked over the whole catalog, drawn once; None: all of them
     ks: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (1, 5, 10)
     match: MatchName = "equal"  # of gen20: when what was written is a candidate's title
+    # columns of the items file to break results down by, and what separates their values: {genres: " "}
+    groups: dict[Word, str] = Field(default_factory=dict)
 
 
 class Recipe(Section):

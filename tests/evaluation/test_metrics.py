@@ -11,6 +11,7 @@ from napo.evaluation.metrics import (
     expected_hr_at,
     expected_mrr_at,
     expected_ndcg_at,
+    graded_ndcg_at,
     hr_at,
     mrr_at,
     ndcg_at,
@@ -42,6 +43,37 @@ def test_by_hand_at_five(metric, three, one):
 def test_average_precision_at_ten_finds_the_third_target():
     # (1/1 + 2/4 + 3/6) / 3
     np.testing.assert_allclose(average_precision_at(THREE, 10), [2 / 3])
+
+
+def test_average_precision_over_what_a_short_list_can_reach():
+    # k = 2 holds one of three targets: (1/1) / 3, and over min(2, 3) places a half
+    np.testing.assert_allclose(average_precision_at(THREE, 2), [1 / 3])
+    np.testing.assert_allclose(average_precision_at(THREE, 2, reachable=True), [1 / 2])
+    np.testing.assert_allclose(average_precision_at(np.array([[1, 2, 3]]), 2, reachable=True), [1])
+
+
+def test_graded_ndcg_by_hand():
+    # gains 3, 2, 1 of a, b, c, ranked b, a, x, c: (2 + 3/log2 3 + 1/log2 5) / (3 + 2/log2 3 + 1/log2 4)
+    ranked = np.array([[2, 3, 0, 1]])
+    np.testing.assert_allclose(graded_ndcg_at(ranked), [0.907936], atol=1e-6)
+    np.testing.assert_allclose(graded_ndcg_at(ranked, gain="exponential"), [0.835448], atol=1e-6)  # gains 7, 3, 1
+    np.testing.assert_allclose(graded_ndcg_at(ranked, 1), [2 / 3])
+
+
+@given(found=arrays(np.bool_, (3, 8)), k=st.integers(1, 8))
+def test_graded_ndcg_of_right_and_wrong_is_plain_ndcg(found, k):
+    found[:, 5] = True  # a case needs a target
+    ranks = np.full((3, 8), -1)
+    for case, row in enumerate(found):
+        ranks[case, : row.sum()] = np.flatnonzero(row) + 1
+    for gain in ("linear", "exponential"):
+        np.testing.assert_allclose(graded_ndcg_at(found.astype(int), k, gain=gain), ndcg_at(ranks, k))
+
+
+@pytest.mark.parametrize("gains", [[[0, 0]], [[1, -1]]])
+def test_gains_below_nought_or_none_above_are_refused(gains):
+    with pytest.raises(UserError, match="case 0 has negative gains, or none above 0"):
+        graded_ndcg_at(np.array(gains))
 
 
 def test_auc_by_hand():

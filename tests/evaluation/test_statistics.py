@@ -2,23 +2,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from napo.errors import UserError
-from napo.evaluation.popularity_bias import coverage
+from napo.evaluation.concentration import coverage, entropy
 from napo.evaluation.statistics import (
     Estimate,
+    ListFigure,
+    bca_ends,
     bootstrap_interval,
     bootstrap_intervals,
-    cases_needed,
-    design_effect,
-    detectable_difference,
-    holm,
+    function_interval,
     jackknife_interval,
+    jackknife_intervals,
     seeds_and_cases,
-    sign_flip_p,
-    verdict,
+    seeds_and_figures,
     wilson_interval,
 )
+from napo.evaluation.verdicts import design_effect
 
 
 def clustered_hits(users: int, each: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,10 +95,68 @@ def test_misses_alone_are_counted_by_user():
     assert none.high == pytest.approx(0.03699, abs=1e-5)
 
 
+def test_a_case_without_a_value_is_left_out_and_is_neither_nought_nor_one():
+    values = np.array([1.0, np.nan, 0.0, np.nan, np.nan])
+    found = bootstrap_intervals({"some": values, "none": np.full(5, np.nan)}, np.array([0, 0, 1, 2, 2]))
+    assert found["some"].value == pytest.approx(1 / 2)
+    assert "none" not in found
+    by_user = bootstrap_interval(np.array([1.0, 1, 0, np.nan]), np.array([0, 0, 1, 2]), average="user")
+    assert by_user.value == pytest.approx(1 / 2)  # user 2 has no mean
+
+
+def test_few_hits_are_counted_among_cases_with_a_value():
+    values = np.r_[np.ones(4), np.zeros(196), np.full(50, np.nan)]
+    few = bootstrap_interval(values, np.arange(250), proportion=True)
+    assert (few.low, few.high) == pytest.approx((0.0078, 0.0503), abs=5e-5)  # Wilson, 4 of 200
+
+
 @given(hits=st.integers(0, 30), more=st.integers(0, 30))
 def test_wilsons_interval_holds_the_share_and_stays_a_share(hits, more):
     estimate = wilson_interval(hits, max(1, hits + more))
     assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+
+
+# --- BCa ----------------------------------------------------------------------------------------------------------
+
+
+def test_bca_is_scipys():
+    rng = np.random.default_rng(5)
+    above, below = rng.exponential(size=40), rng.exponential(size=40) + 0.2
+    ours = function_interval(np.stack([above, below], axis=1), np.arange(40), lambda x: x[..., 0] / x[..., 1])
+    theirs = stats.bootstrap(
+        (above, below),
+        lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis),
+        paired=True,
+        n_resamples=4000,
+        method="BCa",
+        rng=np.random.default_rng(6),
+    )
+    assert ours.value == pytest.approx(above.mean() / below.mean())
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, rel=0.03)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, rel=0.03)
+    assert ours.error == pytest.approx(theirs.standard_error, rel=0.08)
+
+
+def test_bca_of_symmetric_resamples_is_the_percentiles():
+    drawn = np.linspace(-1, 1, 2001)
+    # no bias, and no skewness where what is left out pulls evenly
+    assert bca_ends(drawn, 0.0, np.array([-1.0, 1.0]), 0.95) == pytest.approx((-0.95, 0.95), abs=1e-3)
+
+
+def test_bca_of_constant_data_is_a_point():
+    found = function_interval(np.ones((9, 2)), np.arange(9), lambda x: x[..., 0] / x[..., 1])
+    assert (found.low, found.high) == (1.0, 1.0)
+
+
+def test_a_ratio_of_nothing_has_no_interval():
+    assert function_interval(np.zeros((4, 2)), np.arange(4), lambda x: x[..., 0] / x[..., 1]) is None
+
+
+def test_a_skewed_metric_is_pulled_to_its_long_side():
+    values = np.random.default_rng(7).exponential(size=60)
+    plain, skewed = (bootstrap_interval(values, np.arange(60), skewed=kind) for kind in (False, True))
+    assert skewed.low > plain.low
+    assert skewed.high > plain.high
 
 
 # --- the jackknife ------------------------------------------------------------------------------------------------
@@ -133,6 +192,18 @@ def test_the_jackknifes_error_is_no_smaller_than_the_spread_of_fresh_samples():
     assert 1.0 < np.mean([estimate.error for estimate in seen]) / spread < 1.5
 
 
+def test_figures_are_left_out_together_and_stay_below_their_highest():
+    lists, users = np.array([[0], [1], [2]]), np.arange(3)
+    figures = {"coverage": ListFigure(coverage), "entropy": ListFigure(entropy, np.log(4))}
+    found = jackknife_intervals(lists, users, 4, figures)
+    # coverage 3/4, 2/4 without anyone; entropy ln 3, ln 2 without anyone: no spread
+    assert found["coverage"].value == pytest.approx(0.75)
+    assert found["entropy"].value == pytest.approx(np.log(3))
+    assert found["entropy"].error == pytest.approx(0.0, abs=1e-12)
+    wide = jackknife_intervals(np.array([[0, 1], [0, 0], [2, 3]]), users, 4, figures)["entropy"]
+    assert wide.high <= np.log(4)
+
+
 def test_many_users_are_left_out_in_groups():
     rng = np.random.default_rng(6)
     lists, users = rng.integers(0, 50, size=(400, 2)), np.arange(400)
@@ -140,52 +211,7 @@ def test_many_users_are_left_out_in_groups():
     assert jackknife_interval(lists, users, 300, coverage, groups=100).error == pytest.approx(one_by_one.error, rel=0.6)
 
 
-# --- sign flips ---------------------------------------------------------------------------------------------------
-
-
-def test_sign_flips_of_eight_users_are_exact():
-    # six users differ, 5 for and 1 against: 14 of 64 patterns are as lopsided
-    assert sign_flip_p(np.array([1.0, 1, 0, 1, -1, 1, 0, 1]), np.arange(8)) == pytest.approx(0.21875)
-
-
-def test_many_sign_flips_come_close_to_the_exact_test():
-    # 70 users for, 42 against, 88 alike: McNemar's exact p is 0.0104
-    differences = np.r_[np.ones(70), -np.ones(42), np.zeros(88)]
-    assert sign_flip_p(differences, np.arange(200)) == pytest.approx(0.0104, abs=0.003)
-
-
-def test_the_smallest_p_is_one_in_flips_and_one():
-    assert sign_flip_p(np.ones(40), np.arange(40)) == pytest.approx(1 / 10_001)
-
-
-def test_a_user_flips_with_all_cases():
-    # five users of four equal cases: 2 of 32 patterns, however many cases there are
-    assert sign_flip_p(np.ones(20), np.repeat(np.arange(5), 4)) == pytest.approx(2 / 32)
-
-
-def test_methods_that_never_differ_have_p_one():
-    assert sign_flip_p(np.zeros(30), np.arange(30)) == 1.0
-
-
-def test_under_the_null_p_is_below_a_twentieth_once_in_twenty():
-    rng = np.random.default_rng(8)
-    below = [sign_flip_p(rng.choice([-1.0, 0.0, 1.0], size=60), np.arange(60), flips=500) < 0.05 for _ in range(300)]
-    assert 0.01 < np.mean(below) < 0.1
-
-
-# --- several comparisons, several seeds ---------------------------------------------------------------------------
-
-
-def test_holm_by_hand():
-    assert holm([0.004, 0.012, 0.03, 0.04, 0.2]) == pytest.approx([0.02, 0.048, 0.09, 0.09, 0.2])
-    assert holm([0.2, 0.004, 0.04, 0.012, 0.03]) == pytest.approx([0.2, 0.02, 0.09, 0.048, 0.09])
-    assert holm([]) == []
-
-
-@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_never_makes_p_smaller_nor_larger_than_bonferroni(p_values):
-    for plain, adjusted in zip(p_values, holm(p_values), strict=True):
-        assert plain <= adjusted <= min(1.0, len(p_values) * plain) + 1e-12
+# --- several seeds --------------------------------------------------------------------------------------------------
 
 
 def test_seeds_and_cases_by_hand():
@@ -224,6 +250,14 @@ def test_three_seeds_with_t_are_4_30_standard_errors_wide():
     assert (estimate.high - estimate.value) / estimate.error == pytest.approx(4.30, abs=0.005)
 
 
+def test_figures_of_seeds_add_both_variances():
+    # seeds .4 and .6: variance of their mean .02 / 2 = .01; over users .03^2 each
+    found = seeds_and_figures([Estimate(0.4, 0, 0, 0.03), Estimate(0.6, 0, 0, 0.03)], low=0.0, high=1.0)
+    assert found.value == pytest.approx(0.5)
+    assert found.error == pytest.approx(np.sqrt(0.01 + 0.0009))
+    assert (found.low, found.high) == (0.0, 1.0)  # one degree of freedom: 12.7 errors
+
+
 def test_one_seed_is_refused():
     with pytest.raises(UserError, match="1 seeds"):
         seeds_and_cases([np.zeros(5)], np.arange(5))
@@ -233,58 +267,3 @@ def test_p_from_a_standard_error():
     assert Estimate(1.96, 0, 0, 1.0).p_value() == pytest.approx(0.05, abs=1e-4)
     assert Estimate(4.303, 0, 0, 1.0, 0.9, 2).p_value() == pytest.approx(0.05, abs=1e-4)
     assert Estimate(0.0, 0, 0, 0.0).p_value() == 1.0
-
-
-# --- planning and verdicts ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("cases", "unpaired", "paired", "clustered"),
-    [
-        (500, 0.086, (0.040, 0.056, 0.069), 0.071),
-        (1_000, 0.061, (0.028, 0.040, 0.049), 0.050),
-        (5_000, 0.027, (0.013, 0.018, 0.022), 0.022),
-        (20_000, 0.014, (0.006, 0.009, 0.011), 0.011),
-    ],
-)
-def test_smallest_detectable_differences_at_hr_0_37(cases, unpaired, paired, clustered):
-    # two independent samples differ in 2 x .37 x .63 of pairs
-    assert detectable_difference(2 * 0.37 * 0.63, cases) == pytest.approx(unpaired, abs=6e-4)
-    for differing, expected in zip((0.1, 0.2, 0.3), paired, strict=True):
-        assert detectable_difference(differing, cases) == pytest.approx(expected, abs=6e-4)
-    assert detectable_difference(0.2, cases, design_effect=1.6) == pytest.approx(clustered, abs=6e-4)
-
-
-def test_cases_needed_by_hand():
-    # 7.85 x 0.2 / difference^2
-    assert [cases_needed(difference, 0.2) for difference in (0.05, 0.02, 0.01)] == [628, 3_924, 15_698]
-
-
-def test_cases_needed_and_detectable_difference_undo_each_other():
-    assert cases_needed(detectable_difference(0.3, 1234, design_effect=1.6), 0.3, design_effect=1.6) == 1234
-
-
-def test_an_interval_above_the_margin_holds_and_one_below_does_not():
-    assert verdict(Estimate(0.03, 0.01, 0.05, 0.01), 0.01, cases=1000).word == "held"
-    assert verdict(Estimate(0.03, 0.01, 0.05, 0.01), 0.20, cases=1000).word == "undecided"  # Holm says no
-    assert verdict(Estimate(0.03, 0.01, 0.05, 0.01), 0.01, cases=1000, margin=0.02).word == "undecided"
-    assert verdict(Estimate(-0.01, -0.03, 0.009, 0.01), 0.3, cases=1000).word == "not held"
-    assert verdict(Estimate(0.02, 0.01, 0.03, 0.005), 0.01, cases=1000, margin=0.05).word == "not held"
-
-
-def test_a_sure_gain_below_a_hundredth_still_holds():
-    # in this order: low > 0 comes before "too small to matter"
-    assert verdict(Estimate(0.005, 0.002, 0.008, 0.0015), 0.001, cases=100_000).word == "held"
-
-
-def test_undecided_says_how_many_cases_would_decide():
-    # 0.02 with a standard error of 0.02 on 1,000 cases: (2.802 x 0.02 / 0.02)^2 x 1,000
-    found = verdict(Estimate(0.02, -0.019, 0.059, 0.02), 0.3, cases=1000)
-    assert found.cases_needed == pytest.approx(7849, abs=1)
-    assert str(found) == f"undecided, {found.cases_needed:,} cases would decide"
-
-
-def test_undecided_by_seeds_alone_asks_for_seeds():
-    found = verdict(Estimate(0.02, -0.06, 0.1, 0.02, seed_error=0.019, freedom=2), 0.3, cases=1000)
-    assert found.cases_needed is None
-    assert str(found) == "undecided, more seeds"

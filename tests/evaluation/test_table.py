@@ -6,8 +6,10 @@ import pytest
 from rich.console import Console
 
 from napo.data.candidates import draw_candidates
+from napo.data.item_groups import ItemGroups
 from napo.errors import UserError
 from napo.evaluation.baselines import Chance, Popularity
+from napo.evaluation.comparison import Claim, compare_lists
 from napo.evaluation.leaks import BlindRule, Check
 from napo.evaluation.protocols import evaluate_candidates, evaluate_full
 from napo.evaluation.table import ROW_ORDER, make_table
@@ -117,7 +119,8 @@ def test_the_average_over_users_stands_below(results, cases):
 
 
 def test_markdown_is_a_table(results):
-    lines = [line for line in make_table(results, base="SFT").markdown().splitlines() if line.startswith("|")]
+    first, *_ = make_table(results, base="SFT").markdown().split("\n* ")  # what comes before the footer
+    lines = [line for line in first.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(results)
     assert len({line.count("|") for line in lines}) == 1
 
@@ -165,7 +168,91 @@ def test_the_whole_catalog_has_columns_of_its_own(zipf_split, cases):
     assert table.header[:5] == ["method", "HR@10 [95 %]", "NDCG@10", "popularity", "tail"]
     assert "coverage [95 %]" in table.header
     assert "all of the user's earlier items left out" in table.heading
-    assert table.aims["tail share of targets"] == pytest.approx(rows["chance"].bias.target_tail)
+    assert table.aims["tail of targets"] == pytest.approx(rows["chance"].bias.aims["tail"])
+    assert any(f"tail of targets {rows['chance'].bias.aims['tail']:.3f}" in line for line in table.footer)
+    lists = table.sides[0]
+    assert lists.header == ["figure", "chance", "popularity", "the targets"]
+    figures = {line[0]: line for line in lists.body}
+    assert {"log popularity", "novelty", "lift", "entropy", "MGU popularity", "DivRatio"} <= figures.keys()
+    assert figures["tail"][-1] == f"{rows['chance'].bias.aims['tail']:.3f}"
+    assert figures["coverage"][-1] == ""  # of fewer recommendations: not comparable
+    assert len({len(line) for line in [lists.header, *lists.body]}) == 1
+    json.loads(json.dumps(table.to_json(), allow_nan=False))
+
+
+def test_columns_of_the_items_give_figures_and_groups(zipf_split, cases):
+    genres = ItemGroups("genre", ("even", "odd"), np.eye(2)[np.arange(400) % 2])
+    rows = {
+        "popularity": evaluate_full(Popularity(zipf_split.popularity), cases, groups=[genres]),
+        "chance": evaluate_full(Chance(400), cases, groups=[genres]),
+    }
+    table = make_table(rows, base="chance")
+    assert {"ILD genre", "KL genre", "MGU genre", "DGU genre"} <= {line[0] for line in table.sides[0].body}
+    by_genre = next(group for group in table.groups if group.name == "targets by genre")
+    assert by_genre.labels == ["even", "odd"]
+    assert sum(by_genre.cases) == len(cases)
+    chance = next(row for row in by_genre.rows if row.name == "chance")
+    even = cases.target % 2 == 0
+    assert chance.groups[0].value == pytest.approx(rows["chance"].metrics["HR@10"][even].mean())
+    assert "**HR@10 of targets by genre**" in table.markdown()
+
+
+def test_the_spread_of_lists_is_compared_by_swapping_users(zipf_split, cases):
+    popular, chance = (evaluate_full(scorer, cases, k=3) for scorer in (Popularity(zipf_split.popularity), Chance(400)))
+    difference, p = compare_lists(chance, popular, "coverage", swaps=200)
+    assert difference == pytest.approx(chance.bias.coverage.value - popular.bias.coverage.value)
+    assert p == pytest.approx(1 / 201)
+    with pytest.raises(UserError, match="no figure 'gini'"):
+        compare_lists(chance, popular, "gini")
+    with pytest.raises(UserError, match="different cases"):
+        compare_lists(chance, evaluate_full(Chance(400), cases.subset(50, seed=1), k=3), "Gini")
+
+
+def test_rows_of_which_one_lacks_a_figure_stay_aligned(zipf_split, cases):
+    # the least popular item is nobody's target: nothing is found, and there is no PopREO, which the other row has
+    blind = Popularity(-zipf_split.popularity)
+    blind.name = "unpopularity"
+    rows = {"popularity": Popularity(zipf_split.popularity), "mine": blind}
+    table = make_table({name: evaluate_full(scorer, cases, k=1) for name, scorer in rows.items()})
+    lists = table.sides[0]
+    line = next(line for line in lists.body if line[0] == "PopREO")
+    assert [bool(cell) for cell in line[1:]] == [True, False, False]
+
+
+def test_probabilities_are_judged_by_calibration(judge, lists, cases):
+    scorer = Oracle(lists, cases, 0.5)
+    scorer.scores_are_logits = True
+    result = evaluate_candidates(scorer, cases, lists, batch=1000)
+    # the softmax of 20 numbers below 2 is sure of nothing, while half of the targets are on top
+    table = make_table({"SFT": [result] * 2, "NAPO": judge(0.5)})
+    calibration = table.rows[0].calibration
+    assert calibration.hit_rate == pytest.approx(result.metrics["HR@1"].mean())
+    assert calibration.ece == pytest.approx(calibration.hit_rate - calibration.mean_probability, abs=0.02)
+    assert calibration.ece > calibration.null_high
+    assert any(
+        line.startswith(f"ECE of the top candidate: SFT {calibration.ece:.3f} (perfect") for line in table.footer
+    )
+    assert "Brier" in table.rows[0].metrics
+    assert table.rows[1].calibration is None
+
+
+def test_ties_as_if_shuffled_are_in_the_json(results):
+    popularity = next(row for row in make_table(results).to_json()["rows"] if row["name"] == "popularity")
+    assert popularity["expected"]["MRR"] > popularity["metrics"]["MRR"]["value"]
+
+
+def test_claims_and_searches(results):
+    table = make_table(
+        results, base="SFT", claims=[Claim("NAPO", "mine", ratio=1.15)], searched={"SFT": 1, "NAPO": 5, "mine": 5}
+    )
+    assert "NAPO better than SFT: no verdict, unequal search budget: 5 settings tried against 1" in table.verdicts
+    assert any(line.startswith("NAPO better than mine by 15%: held (x") for line in table.verdicts)
+    assert table.to_json()["claims"][0]["verdict"]["word"] == "held"
+
+
+def test_the_last_place_of_a_list_is_marked_trivial(cases, lists):
+    result = evaluate_candidates(Chance(400), cases, lists, ks=(1, 20))
+    assert any(note == "HR@20 of 20 candidates is 1 whoever ranks them" for note in result.notes)
 
 
 def test_several_seeds_count_seeds_and_cases(judge):

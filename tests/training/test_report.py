@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from napo.evaluation.comparison import Comparison
 from napo.evaluation.plots import TrainingLog
 from napo.evaluation.report import StageRun
-from napo.evaluation.statistics import Estimate, Verdict
-from napo.evaluation.table import Comparison, ResultTable, TableRow
+from napo.evaluation.statistics import Estimate
+from napo.evaluation.table import ResultTable, TableRow
+from napo.evaluation.verdicts import Verdict
 from napo.training.compare import compare_recipes
 from napo.training.report import _stage_verdicts, in_words, write_comparison, write_run
 from napo.training.run import train_recipe
@@ -38,7 +40,7 @@ def test_a_comparison_becomes_a_page_pictures_a_table_and_json(compared):
         assert text.count(run.verdicts[-1].replace("'", "&#x27;")) == 1
     drawn = {path.name for path in (out / "plots").glob("*.png")}
     assert len(drawn) >= 4
-    assert (out / "table.md").read_text(encoding="utf-8").count("| S-DPO |") == 2  # one a protocol
+    assert (out / "table.md").read_text(encoding="utf-8").count("| S-DPO |") == 3  # one a protocol, and its lists
     said = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
     assert set(said["tables"]) == {"cand20", "full"}
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from napo.data.candidates import CandidateLists, draw_candidates, released_candidates
+from napo.data.item_groups import ItemGroups, item_groups
 from napo.data.log import InteractionLog
 from napo.data.settings import Columns, DataSettings
 from napo.data.source import load_source
@@ -42,6 +43,7 @@ class Prepared:
     all_valid: Cases
     all_valid_lists: CandidateLists
     legacy: Mapping[Part, tuple[Cases, CandidateLists]] = field(default_factory=dict)
+    groups: tuple[ItemGroups, ...] = ()  # by which results are broken down
 
     @cached_property
     def key(self) -> str:
@@ -69,6 +71,7 @@ def prepare(recipe: Recipe, folder: Path | None = None) -> Prepared:
     Raises UserError for data that can't be read or is too little to validate and test on.
     """
     log, split = _log_and_split(data_settings(recipe), SplitSettings(**recipe.split.model_dump()))
+    groups = tuple(item_groups(log.catalog, *column) for column in recipe.evaluation.groups.items())
     valid, test = split.cases("valid"), split.cases("test")
     for name, cases in (("validation", valid), ("test", test)):
         if not len(cases):
@@ -91,6 +94,7 @@ def prepare(recipe: Recipe, folder: Path | None = None) -> Prepared:
         all_valid=valid,
         all_valid_lists=valid_lists,
         legacy=_released(log, valid, test) if "legacy" in recipe.evaluation.protocols else {},
+        groups=groups,
     )
 
 

@@ -22,12 +22,14 @@ import numpy as np
 
 from napo.arrays import FloatArray, IntArray
 from napo.errors import UserError
+from napo.evaluation.groups import CaseGroups, case_groups
 from napo.evaluation.protocols import split_name
 from napo.evaluation.results import Progress, PromptKind
 from napo.evaluation.statistics import Estimate, bootstrap_interval
 
 if TYPE_CHECKING:
     from napo.data.candidates import CandidateLists
+    from napo.data.item_groups import ItemGroups
     from napo.data.split import Cases
 
 Match = Literal["equal", "substring", "substring-line"]
@@ -98,6 +100,7 @@ def evaluate_generated(
     *,
     match: Match = "equal",
     batch: int = 256,
+    groups: Sequence[ItemGroups] = (),
     prompt: PromptKind | None = None,
     progress: Progress | None = None,
 ) -> GeneratedResult:
@@ -133,6 +136,7 @@ def evaluate_generated(
         hit=np.asarray(slots == lists.slot, dtype=np.float64),
         nested=sum(map(nested, named)),
         remarks=remarks if writer.normalize == "catalog" else (),
+        groups=case_groups(cases, groups),
     )
 
 
@@ -156,6 +160,8 @@ class GeneratedResult:
     hit: FloatArray  # (n,) 1 where that is the target
     nested: int  # lists with a title inside another
     remarks: tuple[str, ...] = ()
+    groups: tuple[CaseGroups, ...] = ()
+    calibration: None = None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -176,6 +182,11 @@ class GeneratedResult:
     def metrics(self) -> dict[str, FloatArray]:
         """(n,) values by name: hits and valid answers, of all the cases."""
         return {"HitRatio@1": self.hit, "ValidRatio": np.asarray(self.picks >= 0, dtype=np.float64)}
+
+    @property
+    def expected(self) -> dict[str, FloatArray]:
+        """None: what was written has no ties."""
+        return {}
 
     @property
     def aims(self) -> dict[str, float]:

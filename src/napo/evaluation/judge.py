@@ -58,9 +58,13 @@ def judge(
     """
     if protocol == "full":
         cases, seen = full_cases_of(prepared, full_cases), prepared.split.mask_seen
-        return evaluate_full(scorer, cases, k=LIST_LENGTH, mask_seen=seen, prompt=prompt, progress=progress)
+        return evaluate_full(
+            scorer, cases, k=LIST_LENGTH, mask_seen=seen, groups=prepared.groups, prompt=prompt, progress=progress
+        )
     ks = None if ks is None else tuple(sorted({1, *ks}))
-    return evaluate_candidates(scorer, prepared.test, prepared.test_lists, ks=ks, prompt=prompt, progress=progress)
+    return evaluate_candidates(
+        scorer, prepared.test, prepared.test_lists, ks=ks, groups=prepared.groups, prompt=prompt, progress=progress
+    )
 
 
 def judge_language(
@@ -70,7 +74,15 @@ def judge_language(
     kind, section = recipe.prompt.kind, recipe.evaluation
     if protocol == "gen20":
         writer, lists = TitleWriter(language), prepared.test_lists
-        return evaluate_generated(writer, prepared.test, lists, match=section.match, prompt=kind, progress=progress)
+        return evaluate_generated(
+            writer,
+            prepared.test,
+            lists,
+            match=section.match,
+            groups=prepared.groups,
+            prompt=kind,
+            progress=progress,
+        )
     return judge(
         language.ranker(),
         prepared,

@@ -9,10 +9,14 @@ is filled up with -1. With one target: hr_at(r, 1) = ndcg_at(r, 1) = mrr_at(r, 1
 `k=None` looks at the whole list.
 """
 
+from typing import Literal
+
 import numpy as np
 
 from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.errors import UserError
+
+PROPORTIONS = ("HR@", "HitRatio@", "ValidRatio")  # so begin the names of metrics that are hits and misses
 
 
 def hr_at(ranks: IntArray, k: int) -> FloatArray:
@@ -42,16 +46,42 @@ def ndcg_at(ranks: IntArray, k: int | None = None) -> FloatArray:
     return np.asarray(gains / perfect[places - 1])
 
 
+def graded_ndcg_at(
+    gains: FloatArray | IntArray, k: int | None = None, *, gain: Literal["linear", "exponential"] = "linear"
+) -> FloatArray:
+    """NDCG@k of lists whose items are more or less right (Jarvelin and Kekalainen 2002).
+
+    gains: (cases, M), how right the item at each rank is, best rank first, all M that were ranked; 0 is wrong.
+    gain="exponential" takes 2^gain - 1. With gains of 0 and 1 alone both are `ndcg_at`.
+    """
+    wrong = (gains < 0).any(axis=1) | (gains.max(axis=1) <= 0)
+    if wrong.any():
+        case = int(np.flatnonzero(wrong)[0])
+        raise UserError(
+            f"case {case} has negative gains, or none above 0", remedy="leave such cases out and count them"
+        )
+    worth = np.asarray(gains if gain == "linear" else 2.0**gains - 1, dtype=np.float64)
+    weight = _discount(np.arange(1, worth.shape[1] + 1))
+    if k is not None:
+        weight = np.where(np.arange(weight.size) < k, weight, 0.0)
+    return np.asarray((worth @ weight) / (-np.sort(-worth, axis=1) @ weight))
+
+
 def mrr_at(ranks: IntArray, k: int | None = None) -> FloatArray:
     """MRR@k: 1 / rank of the first target found, 0 where that lies beyond k."""
     return np.asarray(np.where(_within(ranks, k), 1.0 / np.maximum(_columns(ranks), 1), 0.0).max(axis=1))
 
 
-def average_precision_at(ranks: IntArray, k: int | None = None) -> FloatArray:
-    """AP@k: the sum over found targets of (targets found so far / rank), over all the targets."""
+def average_precision_at(ranks: IntArray, k: int | None = None, *, reachable: bool = False) -> FloatArray:
+    """AP@k: the sum over found targets of (targets found so far / rank), over all the targets.
+
+    reachable: over min(k, targets) instead, as RecBole and implicit have it; a list of k can then always reach 1.
+    """
     found = np.sort(np.where(_within(ranks, k), _columns(ranks), np.iinfo(np.int64).max), axis=1)
     so_far = np.arange(1, found.shape[1] + 1) / found
-    return np.asarray(np.where(found < np.iinfo(np.int64).max, so_far, 0.0).sum(axis=1) / _targets(ranks))
+    targets = _targets(ranks)
+    places = targets if k is None or not reachable else np.minimum(targets, k)
+    return np.asarray(np.where(found < np.iinfo(np.int64).max, so_far, 0.0).sum(axis=1) / places)
 
 
 def auc(ranks: IntArray, candidates: int, best: IntArray | None = None) -> FloatArray:

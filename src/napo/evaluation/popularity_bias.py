@@ -1,21 +1,23 @@
-"""Whom the lists favour: popularity, concentration, and groups of items.
+"""Whom the lists favour: the popular items, and which groups of items.
 
-Path    top lists -> [evaluation.popularity_bias] -> table, plots
+Path    top lists, ranks -> [evaluation.popularity_bias] -> bias_report
 Takes   lists (cases, k) of item ids, -1 where a list is shorter; training popularity phi (items,)
-Gives   per case values where there are some, one figure for all the lists where there is but one (coverage, Gini, ...)
+Gives   one value a case where there is one; what a case adds to a figure of all cases otherwise
 
 None of these is good or bad by itself: a random ranker wins them all. Read each beside the same figure of the targets.
-Coverage and concentration count distinct items, of which a bootstrap sees too few: their interval is the jackknife's.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
+from scipy.stats import rankdata
 
 from napo.arrays import BoolArray, FloatArray, IntArray
-from napo.evaluation.statistics import Estimate, jackknife_interval
+from napo.evaluation.concentration import mean_over_list
+from napo.evaluation.statistics import Estimate, bootstrap_interval, function_interval
+
+LEAST_TARGETS = 20  # of a group, for its recall to mean something
 
 
 def average_popularity(
@@ -27,7 +29,7 @@ def average_popularity(
         weight = weight / max(weight.sum(), 1.0)
     elif transform == "log":
         weight = np.log1p(weight)
-    return _mean_over_list(lists, weight)
+    return mean_over_list(lists, weight)
 
 
 def head_items(popularity: IntArray, share: float = 0.8) -> BoolArray:
@@ -45,55 +47,68 @@ def head_items(popularity: IntArray, share: float = 0.8) -> BoolArray:
 
 def tail_share(lists: IntArray, head: BoolArray) -> FloatArray:
     """APLT@k of each case (arXiv 1901.07555): the share of its list that lies in the tail."""
-    return _mean_over_list(lists, (~head).astype(np.float64))
+    return mean_over_list(lists, (~head).astype(np.float64))
 
 
-def popularity_lift(lists: IntArray, histories: Sequence[IntArray], popularity: IntArray) -> float:
+def popularity_lift(
+    lists: IntArray, histories: Sequence[IntArray], users: IntArray, popularity: IntArray
+) -> Estimate | None:
     """GAP(lists) / GAP(histories) - 1, GAP the mean over cases of mean phi; above 0: pushed to the popular.
 
-    Cases without a history are left out of both.
+    Cases without a history are left out of both; None where none has one, or all its items are new.
     """
-    has = np.array([history.size > 0 for history in histories], dtype=bool)
-    if not has.any():
-        return 0.0
-    past = np.mean([popularity[history].mean() for history in histories if history.size])
-    return float(average_popularity(lists[has], popularity).mean() / past - 1.0) if past > 0 else 0.0
+    past = np.array([popularity[history].mean() if history.size else np.nan for history in histories])
+    has = ~np.isnan(past)
+    if not has.any() or not past[has].any():
+        return None
+    pairs = np.stack([average_popularity(lists[has], popularity), past[has]], axis=1)
+    return function_interval(pairs, users[has], lambda totals: totals[..., 0] / totals[..., 1] - 1.0)
 
 
-def recommendation_counts(lists: IntArray, items: int) -> IntArray:
-    """(items,) how often each item is recommended, zeros included."""
-    return np.bincount(lists[lists >= 0].astype(np.int64), minlength=items)
+def equal_opportunity(
+    hits: FloatArray | BoolArray, targets: IntArray, users: IntArray, head: BoolArray
+) -> Estimate | None:
+    """PopREO: the spread over head and tail of their recalls, population standard deviation / mean.
 
-
-def coverage(counts: IntArray) -> float:
-    """The share of the catalog that is recommended to anybody."""
-    return float((counts > 0).mean())
-
-
-def gini(counts: IntArray) -> float:
-    """Gini of the recommendations over all items, never recommended ones too: 0 all alike, near 1 all to one item.
-
-    sum_j (2j - I - 1) c_j / (I sum c), with the counts c_1 <= ... <= c_I.
+    hits: (cases,) whether the target was found. 0: popular and unpopular targets are found alike often. None where
+    either group has fewer than 20 targets, or nothing was found.
     """
-    ordered = np.sort(counts).astype(np.float64)
-    items, total = ordered.size, ordered.sum()
-    return float(((2 * np.arange(1, items + 1) - items - 1) * ordered).sum() / (items * total)) if total else 0.0
+    in_head = head[targets]
+    if min(in_head.sum(), (~in_head).sum()) < LEAST_TARGETS or not np.any(hits):
+        return None
+    groups = np.stack([in_head, ~in_head], axis=1).astype(np.float64)  # (cases, 2)
+
+    def spread(totals: FloatArray) -> FloatArray:
+        recalls = totals[..., :2] / totals[..., 2:]
+        return np.asarray(recalls.std(axis=-1) / recalls.mean(axis=-1))
+
+    found = groups * np.asarray(hits, dtype=np.float64)[:, None]
+    return function_interval(np.concatenate([found, groups], axis=1), users, spread)
 
 
-def entropy(counts: IntArray) -> float:
-    """Shannon entropy of the recommendations, nats; its exponential is the number of items that matter."""
-    share = counts[counts > 0] / max(int(counts.sum()), 1)
-    return float(-(share * np.log(share)).sum())
+def rank_bias(ranks: IntArray, targets: IntArray, users: IntArray, popularity: IntArray) -> Estimate | None:
+    """PRU (arXiv 2102.05204): the mean over users of -Spearman(phi, rank) of the user's targets; above 0: bias.
+
+    ranks: (cases,), 0 where a target was not reached, which counts as last. Users with fewer than three targets, or
+    whose targets have one phi or one rank, have no value; None where no user has one.
+    """
+    values = user_rank_bias(np.where(ranks > 0, ranks, popularity.size + 1), popularity[targets], users)
+    known = ~np.isnan(values)
+    return bootstrap_interval(values[known], np.flatnonzero(known)) if known.any() else None
 
 
-def distinct_ratio(counts: IntArray) -> float:
-    """DivRatio: distinct items / recommendations. It falls as cases grow: compare at equal numbers only."""
-    return float((counts > 0).sum() / max(int(counts.sum()), 1))
-
-
-def over_recommendation(counts: IntArray, most: int = 3) -> float:
-    """ORRatio: the share of all recommendations that goes to the three most recommended items."""
-    return float(np.sort(counts)[::-1][:most].sum() / max(int(counts.sum()), 1))
+def user_rank_bias(ranks: IntArray, target_popularity: IntArray, users: IntArray) -> FloatArray:
+    """(users,) -Spearman(phi, rank) of each user's targets, users by rising id; NaN where there is none."""
+    order = np.argsort(users, kind="stable")
+    _, starts = np.unique(users[order], return_index=True)
+    values = np.full(starts.size, np.nan)
+    for user, mine in enumerate(np.split(order, starts[1:])):
+        if mine.size >= 3:
+            phi, rank = rankdata(target_popularity[mine]), rankdata(ranks[mine])
+            phi, rank = phi - phi.mean(), rank - rank.mean()
+            scale = float(np.sqrt((phi @ phi) * (rank @ rank)))
+            values[user] = -(phi @ rank) / scale if scale else np.nan
+    return values
 
 
 def popularity_groups(popularity: IntArray, groups: int) -> IntArray:
@@ -102,82 +117,41 @@ def popularity_groups(popularity: IntArray, groups: int) -> IntArray:
     return np.asarray(below * groups // popularity.size)
 
 
-def group_shares(items: IntArray, membership: FloatArray) -> FloatArray:
-    """(groups,) the shares of the groups among items given with repeats, -1 ignored.
+def group_weights(lists: Sequence[IntArray] | IntArray, membership: FloatArray) -> FloatArray:
+    """(cases, groups) how much of each list falls to each group; -1 is ignored.
 
     membership: (items, groups), a row sums to 1, or to 0 for an item of no group, which then drops out.
     """
-    counts = np.bincount(items[items >= 0].astype(np.int64), minlength=len(membership))
-    weight = counts @ membership
-    return np.asarray(weight / weight.sum() if weight.sum() else weight)
+    if isinstance(lists, np.ndarray):
+        weights = np.zeros((len(lists), membership.shape[1]))
+        for column in lists.T:  # one place at a time: (cases, k, groups) may be large
+            weights += np.where((column >= 0)[:, None], membership[column], 0.0)
+        return weights
+    return np.stack([membership[items].sum(axis=0) for items in lists])
 
 
-def mgu(recommended: FloatArray, liked: FloatArray) -> float:
+def shares(weights: FloatArray) -> FloatArray:
+    """(..., groups) summing to 1; zeros stay zeros."""
+    total = weights.sum(axis=-1, keepdims=True)
+    return np.asarray(weights / np.where(total > 0, total, 1.0))
+
+
+def mgu(recommended: FloatArray, liked: FloatArray) -> FloatArray:
     """Mean group unfairness (arXiv 2402.15215): the mean over groups of |GP - GH|, shares of lists and of histories."""
-    return float(np.abs(recommended - liked).mean())
+    return np.asarray(np.abs(recommended - liked).mean(axis=-1))
 
 
-def dgu(recommended: FloatArray, liked: FloatArray) -> float:
+def dgu(recommended: FloatArray, liked: FloatArray) -> FloatArray:
     """Group unfairness at its widest (arXiv 2402.15215): the largest GP - GH less the smallest."""
-    return float(np.ptp(recommended - liked))
+    return np.asarray(np.ptp(recommended - liked, axis=-1))
 
 
-@dataclass(frozen=True)
-class BiasReport:
-    """All of it for one scorer's lists, beside the same of the targets and of what the users liked before."""
+def group_unfairness(recommended: FloatArray, liked: FloatArray, users: IntArray) -> dict[str, Estimate]:
+    """MGU and DGU with intervals. recommended, liked: `group_weights` of lists and histories, (cases, groups)."""
+    both = np.concatenate([recommended, liked], axis=1)
 
-    popularity: FloatArray  # (cases,) ARP@k
-    log_popularity: FloatArray  # (cases,) the mean of log(1 + phi)
-    tail: FloatArray  # (cases,) APLT@k
-    target_popularity: float
-    target_log_popularity: float
-    target_tail: float
-    lift: float
-    coverage: Estimate
-    gini: Estimate
-    entropy: float
-    distinct_ratio: float
-    over_recommendation: float
-    mgu: float  # over popularity quintiles
-    dgu: float
-    recommended_deciles: FloatArray  # (10,) shares of popularity deciles in the lists, least popular items first
-    liked_deciles: FloatArray  # (10,) in the histories
-    target_deciles: FloatArray  # (10,) among the targets: the aim
+    def over(measure: Callable[[FloatArray, FloatArray], FloatArray]) -> Estimate | None:
+        return function_interval(both, users, lambda totals: measure(*map(shares, np.split(totals, 2, axis=-1))))
 
-
-def bias_report(
-    lists: IntArray, histories: Sequence[IntArray], targets: IntArray, users: IntArray, popularity: IntArray
-) -> BiasReport:
-    """lists: (cases, k). histories: all earlier liked items of each case. targets, users: (cases,)."""
-    items, head = popularity.size, head_items(popularity)
-    counts = recommendation_counts(lists, items)
-    liked = np.concatenate([np.empty(0, dtype=np.int64), *histories])
-    deciles = np.eye(10)[popularity_groups(popularity, 10)]  # (items, 10)
-    quintiles = np.eye(5)[popularity_groups(popularity, 5)]
-    fifths = group_shares(lists, quintiles), group_shares(liked, quintiles)
-    aim = targets[:, None]  # as lists of one
-    return BiasReport(
-        popularity=average_popularity(lists, popularity),
-        log_popularity=average_popularity(lists, popularity, "log"),
-        tail=tail_share(lists, head),
-        target_popularity=float(average_popularity(aim, popularity).mean()),
-        target_log_popularity=float(average_popularity(aim, popularity, "log").mean()),
-        target_tail=float(tail_share(aim, head).mean()),
-        lift=popularity_lift(lists, histories, popularity),
-        coverage=jackknife_interval(lists, users, items, coverage),
-        gini=jackknife_interval(lists, users, items, gini),
-        entropy=entropy(counts),
-        distinct_ratio=distinct_ratio(counts),
-        over_recommendation=over_recommendation(counts),
-        mgu=mgu(*fifths),
-        dgu=dgu(*fifths),
-        recommended_deciles=group_shares(lists, deciles),
-        liked_deciles=group_shares(liked, deciles),
-        target_deciles=group_shares(aim, deciles),
-    )
-
-
-def _mean_over_list(lists: IntArray, weight: FloatArray) -> FloatArray:
-    filled = lists >= 0
-    total = np.where(filled, weight[lists], 0.0).sum(axis=1)  # a -1 reads the last item, and is masked
-    return np.asarray(total / np.maximum(filled.sum(axis=1), 1))
+    found = {"MGU": over(mgu), "DGU": over(dgu)}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}

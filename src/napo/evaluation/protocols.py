@@ -18,17 +18,23 @@ from numpy.typing import NDArray
 
 from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.errors import UserError
-from napo.evaluation.popularity_bias import bias_report
+from napo.evaluation.bias_report import bias_report
+from napo.evaluation.calibration import top_probability
+from napo.evaluation.groups import case_groups
 from napo.evaluation.ranks import OnNan, candidate_ranks, finite_scores
 from napo.evaluation.results import CandidateResult, FullResult, Progress, PromptKind, SeenRule
 
 if TYPE_CHECKING:
     from napo.data.candidates import CandidateLists
+    from napo.data.item_groups import ItemGroups
     from napo.data.split import Cases
 
 
 class Scorer(Protocol):
-    """Anything that can be judged. Histories are item ids, oldest first; several cases come at once."""
+    """Anything that can be judged. Histories are item ids, oldest first; several cases come at once.
+
+    One whose scores are log-probs or logits may say so, `scores_are_logits = True`, and is judged by calibration too.
+    """
 
     name: str
 
@@ -50,6 +56,7 @@ def evaluate_candidates(
     batch: int = 256,
     *,
     ks: Sequence[int] | None = None,
+    groups: Sequence[ItemGroups] = (),
     prompt: PromptKind | None = None,
     on_nan: OnNan = "error",
     progress: Progress | None = None,
@@ -68,7 +75,10 @@ def evaluate_candidates(
         _check_shape(scorer, "candidate_scores", given, candidates.shape)
         # here and not at the end: nobody should wait an hour for a model that broke in the first batch
         scores[part], _ = finite_scores(given, items=candidates, first_case=part.start, on_nan=on_nan)
-    return candidate_result(scorer.name, cases, lists, scores, ks=ks, prompt=prompt)
+    probability = top_probability(scores) if getattr(scorer, "scores_are_logits", False) else None
+    return candidate_result(
+        scorer.name, cases, lists, scores, ks=ks, groups=groups, probability=probability, prompt=prompt
+    )
 
 
 def fitting_ks(ks: Sequence[int] | None, lists: CandidateLists) -> Sequence[int]:
@@ -88,7 +98,9 @@ def candidate_result(
     scores: FloatArray,
     *,
     ks: Sequence[int],
+    groups: Sequence[ItemGroups] = (),
     missing: BoolArray | None = None,
+    probability: FloatArray | None = None,
     prompt: PromptKind | None = None,
     remarks: tuple[str, ...] = (),
 ) -> CandidateResult:
@@ -117,6 +129,8 @@ def candidate_result(
         candidate_popularity=float(popularity[lists.items].mean()),
         ks=tuple(ks),
         remarks=remarks,
+        probability=probability,
+        groups=case_groups(cases, groups),
     )
 
 
@@ -128,6 +142,7 @@ def evaluate_full(
     mask_seen: SeenRule = "history",
     batch: int = 256,
     *,
+    groups: Sequence[ItemGroups] = (),
     prompt: PromptKind | None = None,
     progress: Progress | None = None,
 ) -> FullResult:
@@ -155,7 +170,7 @@ def evaluate_full(
         _check_shape(scorer, "top", given_top, (mine.size, k))
         _check_lists(scorer, given_top, excluded, mine)
         ranks[part], top[part] = given_ranks, given_top
-    return full_result(scorer.name, cases, kept, ranks, top, mask_seen=mask_seen, prompt=prompt)
+    return full_result(scorer.name, cases, kept, ranks, top, mask_seen=mask_seen, groups=groups, prompt=prompt)
 
 
 def cases_to_rank(cases: Cases, mask_seen: SeenRule) -> IntArray:
@@ -176,11 +191,12 @@ def full_result(
     top: IntArray,
     *,
     mask_seen: SeenRule,
+    groups: Sequence[ItemGroups] = (),
     prompt: PromptKind | None = None,
     remarks: tuple[str, ...] = (),
 ) -> FullResult:
     """What the ranks (n,) and best items (n, k) of the `kept` cases (n,) come to; rank 0 and item -1: none."""
-    popularity, target, users = cases.split.popularity, cases.target[kept], cases.units[kept]
+    popularity, judged = cases.split.popularity, cases.take(kept)
     return FullResult(
         scorer=name,
         prompt=prompt,
@@ -191,13 +207,14 @@ def full_result(
         items=int(popularity.size),
         cases=kept,
         dropped=np.setdiff1d(np.arange(len(cases)), kept),
-        cold=int((popularity[target] == 0).sum()),
+        cold=int((popularity[judged.target] == 0).sum()),
         unit=cases.split.unit,
-        users=users,
-        targets=target,
+        users=judged.units,
+        targets=judged.target,
         ranks=ranks,
         top=top,
-        bias=bias_report(top, [cases.history(case) for case in kept], target, users, popularity),
+        bias=bias_report(top, ranks, judged, groups),
+        groups=case_groups(judged, groups),
         remarks=remarks,
     )
 

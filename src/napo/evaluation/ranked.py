@@ -69,7 +69,9 @@ def _judge_candidates(rows: RankedRows, prepared: Prepared, name: str, ks: Seque
             f"{name}: {int(unscored[partly].sum()):,} candidates of {int(partly.sum()):,} cases have no score"
             " and stand below the others",
         )
-    return candidate_result(name, prepared.test, lists, scores, ks=ks, missing=missing, remarks=remarks)
+    return candidate_result(
+        name, prepared.test, lists, scores, ks=ks, groups=prepared.groups, missing=missing, remarks=remarks
+    )
 
 
 def _judge_full(rows: RankedRows, prepared: Prepared, name: str, full_cases: int | None) -> FullResult:
@@ -93,7 +95,7 @@ def _judge_full(rows: RankedRows, prepared: Prepared, name: str, full_cases: int
         remarks += (f"{name}: {short:,} lists are shorter than {LIST_LENGTH}",)
     if spare := np.setdiff1d(rows.case, theirs).size:
         remarks += (f"{name}: lists of {spare:,} cases that are not judged here are left aside",)
-    return full_result(name, cases, kept, ranks, top, mask_seen=mask_seen, remarks=remarks)
+    return full_result(name, cases, kept, ranks, top, mask_seen=mask_seen, groups=prepared.groups, remarks=remarks)
 
 
 def _ranked(items: IntArray, scores: FloatArray, target: int) -> tuple[int, IntArray]:

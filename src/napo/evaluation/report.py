@@ -25,6 +25,7 @@ from napo.evaluation.leaks.check import Word
 from napo.evaluation.plot_style import DARK, LIGHT, Style, png, styles_for
 from napo.evaluation.plots import Deciles, HitRates, TrainingLog
 from napo.evaluation.report_pictures import Picture, judged_pictures, stage_pictures
+from napo.evaluation.table_text import with_interval
 from napo.files import write_aside
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class ReportTable:
     @classmethod
     def of(cls, table: ResultTable) -> ReportTable:
         # the verdicts stand on top of the page, the checks in a part of their own
-        elsewhere = {*table.verdicts, *(check.line for check in table.checks)}
+        elsewhere = {*table.verdicts, *(check.line for check in table.checks), *(one.line for one in table.groups)}
         notes = [line for line in table.footer if line not in elsewhere]
         methods = [row.name for row in table.rows]
         return cls(table.heading, table.header, table.body, methods, table.metric, notes, table.checks)
@@ -79,6 +80,21 @@ class GroupTable:
     methods: Sequence[str]
     body: Sequence[Sequence[str]]  # (groups, methods), `0.400 [0.380, 0.420]`
     notes: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, table: ResultTable) -> list[GroupTable]:
+        """One for each way of grouping, with the gap between the best and the worst group below."""
+        return [
+            cls(
+                f"{one.metric} of {one.name}",
+                one.labels,
+                [f"{cases:,} cases, {users:,} users" for cases, users in zip(one.cases, one.users, strict=True)],
+                [row.name for row in one.rows],
+                [[with_interval(row.groups[place]) for row in one.rows] for place in range(len(one.labels))],
+                [one.line, *one.side.notes],
+            )
+            for one in table.groups
+        ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
 
+import numpy as np
+
 from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.data.candidates import RELEASED
+from napo.evaluation.bias_report import BiasReport
+from napo.evaluation.calibration import Calibration, brier
+from napo.evaluation.groups import CaseGroups
 from napo.evaluation.metrics import (
     auc,
     expected_hr_at,
@@ -23,7 +28,6 @@ from napo.evaluation.metrics import (
     mrr_at,
     ndcg_at,
 )
-from napo.evaluation.popularity_bias import BiasReport
 from napo.evaluation.statistics import Estimate
 
 PromptKind = Literal["next", "list"]
@@ -53,9 +57,15 @@ class Result(Protocol):
     @property
     def metrics(self) -> dict[str, FloatArray]: ...
     @property
+    def expected(self) -> dict[str, FloatArray]: ...
+    @property
     def aims(self) -> dict[str, float]: ...
     @property
     def figures(self) -> dict[str, Estimate]: ...
+    @property
+    def calibration(self) -> Calibration | None: ...
+    @property
+    def groups(self) -> tuple[CaseGroups, ...]: ...
     @property
     def notes(self) -> list[str]: ...
 
@@ -83,6 +93,8 @@ class CandidateResult:
     ks: tuple[int, ...] = (1, 5, 10)
     unit: str = "users"  # what `users` numbers, and intervals resample; `rows` where rows carry no user
     remarks: tuple[str, ...] = ()  # on how the scores were had
+    probability: FloatArray | None = None  # (n,) of the top candidate, for scorers whose scores are log-probs or logits
+    groups: tuple[CaseGroups, ...] = ()
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -106,14 +118,22 @@ class CandidateResult:
 
     @cached_property
     def metrics(self) -> dict[str, FloatArray]:
-        """(n,) values by name: HR@k, NDCG of the whole list, NDCG@k, MRR, AUC, and the popularity of the pick."""
+        """(n,) values by name: HR@k, NDCG of the whole list, NDCG@k, MRR, AUC, Brier, popularity of the pick."""
         found = {f"HR@{k}": hr_at(self.ranks, k) for k in self.ks}
         found["NDCG"] = ndcg_at(self.ranks)
         found |= {f"NDCG@{k}": ndcg_at(self.ranks, k) for k in self.ks if k > 1}
         found["MRR"] = mrr_at(self.ranks)
         found["AUC"] = auc(self.ranks, self.candidates, self.best_ranks)
+        if self.probability is not None:
+            found["Brier"] = brier(self.probability, hr_at(self.ranks, 1))
         found["popularity"] = self.pick_popularity
+        found["log popularity"] = np.log1p(self.pick_popularity)
         return found
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Whether the top candidate is right as often as its probability says; None without probabilities."""
+        return None if self.probability is None else Calibration.of(self.probability, hr_at(self.ranks, 1))
 
     @property
     def expected(self) -> dict[str, FloatArray]:
@@ -127,6 +147,7 @@ class CandidateResult:
         """The popularity of the targets and of all candidates, without which that of the picks says nothing."""
         return {
             "popularity of targets": float(self.target_popularity.mean()),
+            "log popularity of targets": float(np.log1p(self.target_popularity).mean()),
             "popularity of candidates": self.candidate_popularity,
         }
 
@@ -139,6 +160,8 @@ class CandidateResult:
     def notes(self) -> list[str]:
         """What a reader must know of this row."""
         notes = _unit_note(self.unit) + _cold_note(int((self.target_popularity == 0).sum()), self.users.size)
+        if self.candidates in self.ks:
+            notes.append(f"HR@{self.candidates} of {self.candidates} candidates is 1 whoever ranks them")
         if self.tie_share > 0.001:
             expected = float(self.expected["HR@1"].mean()) if 1 in self.ks else float("nan")
             notes.append(
@@ -169,9 +192,11 @@ class FullResult:
     ranks: IntArray  # (n,)
     top: IntArray  # (n, k)
     bias: BiasReport
+    groups: tuple[CaseGroups, ...] = ()
     lists: None = None
     unit: str = "users"
     remarks: tuple[str, ...] = ()  # on how the lists were had
+    calibration: None = None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -192,25 +217,28 @@ class FullResult:
 
     @cached_property
     def metrics(self) -> dict[str, FloatArray]:
-        """(n,) values by name: HR, NDCG, MRR at 1 and k, and the popularity of the lists."""
+        """(n,) values by name: HR, NDCG, MRR at 1 and k, and the popularity and variety of the lists."""
         return {
             **{f"HR@{k}": hr_at(self.ranks, k) for k in sorted({1, self.k})},
             f"NDCG@{self.k}": ndcg_at(self.ranks, self.k),
             f"MRR@{self.k}": mrr_at(self.ranks, self.k),
-            "popularity": self.bias.popularity,
-            "log popularity": self.bias.log_popularity,
-            "tail": self.bias.tail,
+            **self.bias.by_case,
         }
+
+    @property
+    def expected(self) -> dict[str, FloatArray]:
+        """None: the optimistic rank is not known over a whole catalog."""
+        return {}
 
     @property
     def aims(self) -> dict[str, float]:
         """The targets' own figures."""
-        return {"popularity of targets": self.bias.target_popularity, "tail share of targets": self.bias.target_tail}
+        return {f"{name} of targets": value for name, value in self.bias.aims.items()}
 
     @property
     def figures(self) -> dict[str, Estimate]:
         """Figures of all the lists together."""
-        return {"coverage": self.bias.coverage, "Gini": self.bias.gini}
+        return self.bias.figures
 
     @property
     def notes(self) -> list[str]:

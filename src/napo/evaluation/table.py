@@ -5,32 +5,32 @@ Takes   results by row name, one or one a seed; the name of the base row; the le
 Gives   ResultTable
 
 Rows of one table were judged on the same cases, lists and rules; anything else is refused, for a table that mixes them
-compares tasks, not methods. One seed: intervals resample users, p is the sign-flip test's. Several: seeds and cases
-both count. p is Holm's over all the rows of the table.
+compares tasks, not methods. The printed table has room for a few columns; the rest is in the side tables and the JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napo.arrays import FloatArray
 from napo.errors import UserError, did_you_mean
+from napo.evaluation.calibration import Calibration
+from napo.evaluation.comparison import Claim, ClaimResult, Comparison, Runs, compare_with_base, judge_claims
+from napo.evaluation.groups import GroupTable, group_tables
 from napo.evaluation.leaks import Check, leaked
+from napo.evaluation.metrics import PROPORTIONS
 from napo.evaluation.results import Result
 from napo.evaluation.statistics import (
     Estimate,
-    Verdict,
     bootstrap_interval,
     bootstrap_intervals,
-    holm,
     seeds_and_cases,
-    sign_flip_p,
-    verdict,
+    seeds_and_figures,
 )
+from napo.evaluation.table_text import SideTable, markdown_table, number, p_value, with_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,16 +49,6 @@ ROW_ORDER = (
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A row against the base row, paired case by case."""
-
-    difference: Estimate
-    p: float
-    p_holm: float
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
 class TableRow:
     """One method."""
 
@@ -68,6 +58,8 @@ class TableRow:
     by_user: Estimate  # the compared metric as the mean over users of their means
     figures: dict[str, Estimate]  # figures of all the lists together
     against: Comparison | None  # None: the base row itself, or no base
+    expected: dict[str, float] = field(default_factory=dict)  # metrics where equal scores would be shuffled
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -81,17 +73,18 @@ class ResultTable:
     aims: dict[str, float]  # what the targets themselves would have
     checks: list[Check]
     notes: list[str]
+    groups: list[GroupTable] = field(default_factory=list)
+    claims: list[ClaimResult] = field(default_factory=list)
 
     @property
     def header(self) -> list[str]:
         """The columns' names."""
-        first = self.rows[0]
         against = [f"{self.metric} against {self.base}, paired [95 %]", "p (Holm)"] if self.base else []
         return [
             "method",
             f"{self.metric} [95 %]",
             *self._mean_columns,
-            *(f"{name} [95 %]" for name in first.figures),
+            *(f"{name} [95 %]" for name in self._figure_columns),
             *against,
         ]
 
@@ -100,33 +93,38 @@ class ResultTable:
         """The cells, as text."""
         lines = []
         for row in self.rows:
-            means = [_number(row.metrics[name].value) for name in self._mean_columns]
-            figures = [_with_interval(figure) for figure in row.figures.values()]
+            means = [number(row.metrics[name].value) for name in self._mean_columns]
+            figures = [with_interval(row.figures[name]) for name in self._figure_columns]
             against: list[str] = []
             if self.base:
                 other = row.against
-                against = [_with_interval(other.difference, sign=True), _p(other.p_holm)] if other else ["", ""]
+                against = [with_interval(other.difference, sign=True), p_value(other.p_holm)] if other else ["", ""]
             name = row.name if row.seeds == 1 else f"{row.name} ({row.seeds} runs)"
-            lines.append([name, _with_interval(row.metrics[self.metric]), *means, *figures, *against])
+            lines.append([name, with_interval(row.metrics[self.metric]), *means, *figures, *against])
         return lines
 
     @property
     def verdicts(self) -> list[str]:
-        """What may be said of each row below the base row; what stands above it is there to be beaten."""
-        return [f"{row.name} better than {self.base}: {row.against.verdict}" for row in self._below_base if row.against]
+        """What may be said of each row below the base row (those above are there to be beaten), and of claims."""
+        rows = [f"{row.name} better than {self.base}: {row.against.verdict}" for row in self._below_base if row.against]
+        return [*rows, *(claim.line for claim in self.claims)]
 
     @property
     def footer(self) -> list[str]:
         """Lines below the table: the aims, what could be told apart, the checks, the notes."""
-        aims = "; ".join(f"{name} {_number(value)}" for name, value in self.aims.items())
+        beside = [f"{name} of {of}" for name in self._mean_columns for of in ("targets", "candidates")]
+        aims = "; ".join(f"{name} {number(self.aims[name])}" for name in beside if name in self.aims)
+        calibrated = ", ".join(f"{row.name} {row.calibration}" for row in self.rows if row.calibration)
         reach = [row.against.difference.detectable for row in self._below_base if row.against]
         ends = " to ".join(dict.fromkeys(f"{end:.3f}" for end in (min(reach), max(reach)))) if reach else ""
         smallest = [f"smallest true difference these cases would find, at 80 % power: {ends}"] if reach else []
         by_user = ", ".join(f"{row.name} {row.by_user.value:.3f}" for row in self.rows)
         return [
-            f"to read beside: {aims}",
+            *([f"to read beside: {aims}"] if aims else []),
             f"{self.metric} averaged by user: {by_user}",
             *smallest,
+            *([f"ECE of the top candidate: {calibrated}"] if calibrated else []),
+            *(group.line for group in self.groups),
             *self.verdicts,
             *(check.line for check in self.checks),
             *self.notes,
@@ -137,6 +135,37 @@ class ResultTable:
         names = self.rows[0].metrics
         wanted = [*[name for name in names if name.startswith("NDCG")][:1], "ValidRatio", "popularity", "tail"]
         return [name for name in wanted if name in names and name != self.metric]
+
+    @property
+    def _figure_columns(self) -> list[str]:
+        wanted = ("hits/valid (LLaRA)", "coverage", "Gini")
+        return [name for name in wanted if all(name in row.figures for row in self.rows)]
+
+    @property
+    def sides(self) -> list[SideTable]:
+        """What the printed table has no room for: of the lists, and by group."""
+        return [
+            *([self._of_lists] if "coverage" in self.rows[0].figures else []),
+            *(group.side for group in self.groups),
+        ]
+
+    @property
+    def _of_lists(self) -> SideTable:
+        """Popularity, concentration and variety of the lists, a row a figure; in the last column the targets' own."""
+        known = [{**row.metrics, **row.figures} for row in self.rows]
+        hidden = ("HR@", "NDCG", "MRR", "popularity share")  # said above; the same as popularity, in small numbers
+        figures = [name for name in dict.fromkeys(name for row in known for name in row) if not name.startswith(hidden)]
+        body = []
+        for name in figures:
+            aim = self.aims.get(f"{name} of targets")
+            cells = [with_interval(row[name]) if name in row else "" for row in known]
+            body.append([name, *cells, "" if aim is None else number(aim)])
+        return SideTable(
+            "Popularity, concentration and variety of the lists",
+            ["figure", *(row.name for row in self.rows), "the targets"],
+            body,
+            ["None is good or bad by itself, and a random ranker wins them all: read them beside the targets' own."],
+        )
 
     @property
     def _below_base(self) -> list[TableRow]:
@@ -156,10 +185,9 @@ class ResultTable:
 
     def markdown(self) -> str:
         """For a results page."""
-        align = ["---", *("---:" for _ in self.header[1:])]
-        lines = [self.header, align, *self.body]
-        table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-        return f"**{self.heading}**\n\n{table}\n\n" + "\n".join(f"* {line}" for line in self.footer) + "\n"
+        parts = [f"**{self.heading}**", markdown_table(self.header, self.body)]
+        whole = "\n\n".join(parts) + "\n\n" + "\n".join(f"* {line}" for line in self.footer) + "\n"
+        return "\n".join([whole, *(side.markdown() for side in self.sides)])
 
     def to_json(self) -> dict[str, Any]:
         """All figures with their intervals and errors, also those the printed table has no room for."""
@@ -171,6 +199,8 @@ class ResultTable:
             "rows": [asdict(row) for row in self.rows],
             "aims": self.aims,
             "checks": [check.to_json() for check in self.checks],
+            "groups": [asdict(group) for group in self.groups],
+            "claims": [asdict(claim) for claim in self.claims],
             "notes": self.notes,
         }
 
@@ -181,12 +211,16 @@ def make_table(
     base: str | None = None,
     metric: str | None = None,
     checks: Sequence[Check] = (),
+    claims: Sequence[Claim] = (),
+    searched: Mapping[str, int] | None = None,
 ) -> ResultTable:
     """Put results into a table.
 
     results: by row name, a result or a list of them, one a seed (or a list of candidates). Rows named in ROW_ORDER come
     in that order, others behind them as given. base: the row that the others are compared with, seed by seed; a row of
     one result is compared with it under every seed. metric: compared by this; by default the result's headline.
+    claims: stated beforehand. searched: by row, how many settings were tried on validation, for there is no verdict on
+    rows for which more or fewer were.
     """
     if not results:
         raise UserError("no results to put into a table")
@@ -201,20 +235,28 @@ def make_table(
     metric = metric or first.headline
     if metric not in first.metrics:
         raise UserError(f"no metric {metric!r}", remedy=did_you_mean(metric, first.metrics))
-    against = _comparisons(runs, base, metric) if base is not None else {}
-    rows = [
-        TableRow(name, len(given), _estimates(given), _by_user(given, metric), _figures(given), against.get(name))
-        for name, given in runs.items()
-    ]
+    against = compare_with_base(runs, base, metric, searched) if base is not None else {}
+    rows = [_row(name, given, metric, against.get(name)) for name, given in runs.items()]
     notes = dict.fromkeys(note for given in runs.values() for result in given for note in result.notes)
-    return ResultTable(_heading(runs, checks), base, metric, rows, first.aims, list(checks), list(notes))
+    values = {name: [result.metrics[metric] for result in given] for name, given in runs.items()}
+    return ResultTable(
+        _heading(runs, checks),
+        base,
+        metric,
+        rows,
+        first.aims,
+        list(checks),
+        list(notes),
+        group_tables(first.groups, values, first.users, metric),
+        judge_claims(claims, runs, metric, searched),
+    )
 
 
 def _place(name: str) -> int:
     return ROW_ORDER.index(name) if name in ROW_ORDER else len(ROW_ORDER)
 
 
-def _check_alike(runs: Mapping[str, Sequence[Result]]) -> None:
+def _check_alike(runs: Runs) -> None:
     """The same conditions, cases and lists in every row; language models asked in one way."""
     first_name, first = next((name, given[0]) for name, given in runs.items())
     lists = {name: [result.lists for result in given] for name, given in runs.items()}
@@ -248,7 +290,7 @@ def _short(digests: Sequence[str | None]) -> str:
     return ", ".join(dict.fromkeys(str(digest)[:12] for digest in digests))
 
 
-def _heading(runs: Mapping[str, Sequence[Result]], checks: Sequence[Check]) -> str:
+def _heading(runs: Runs, checks: Sequence[Check]) -> str:
     results = [result for given in runs.values() for result in given]
     first = results[0]
     prompts = sorted({result.prompt for result in results if result.prompt is not None})
@@ -260,13 +302,28 @@ def _heading(runs: Mapping[str, Sequence[Result]], checks: Sequence[Check]) -> s
     return ("LEAKED: " if leaked(checks) else "") + "; ".join(parts)
 
 
+def _row(name: str, given: Sequence[Result], metric: str, against: Comparison | None) -> TableRow:
+    calibrations = [result.calibration for result in given if result.calibration is not None]
+    return TableRow(
+        name=name,
+        seeds=len(given),
+        metrics=_estimates(given),
+        by_user=_by_user(given, metric),
+        figures=_figures(given),
+        expected={one: float(np.mean([result.expected[one].mean() for result in given])) for one in given[0].expected},
+        calibration=Calibration.mean(calibrations) if calibrations else None,
+        against=against,
+    )
+
+
 def _estimates(given: Sequence[Result]) -> dict[str, Estimate]:
     """Every metric's mean and interval: over users, and over seeds where there are several."""
     users = given[0].users
     if len(given) == 1:
-        hits = [name for name in given[0].metrics if name.startswith("HR@")]
-        return bootstrap_intervals(given[0].metrics, users, proportions=hits)
-    return {name: seeds_and_cases([result.metrics[name] for result in given], users) for name in given[0].metrics}
+        hits = [name for name in given[0].metrics if name.startswith(PROPORTIONS)]
+        return bootstrap_intervals(given[0].metrics, users, proportions=hits, skewed=("AUC",))
+    known = [name for name, values in given[0].metrics.items() if not np.isnan(values).all()]
+    return {name: seeds_and_cases([result.metrics[name] for result in given], users) for name in known}
 
 
 def _by_user(given: Sequence[Result], metric: str) -> Estimate:
@@ -277,65 +334,16 @@ def _by_user(given: Sequence[Result], metric: str) -> Estimate:
 
 
 def _figures(given: Sequence[Result]) -> dict[str, Estimate]:
-    """Coverage and its kin: the mean over seeds, whose spread is added to the mean of the jackknife's variances."""
+    """Coverage and its kin; over several seeds those that have a value under each."""
     if len(given) == 1:
         return given[0].figures
-    merged = {}
-    for name in given[0].figures:
-        each = [result.figures[name] for result in given]
-        value = float(np.mean([one.value for one in each]))
-        by_seed = float(np.var([one.value for one in each], ddof=1)) / len(each)
-        error = float(np.sqrt(np.mean([one.error**2 for one in each]) + by_seed))
-        low, high = max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error)
-        merged[name] = Estimate(value, low, high, error, float(np.sqrt(by_seed)))
-    return merged
-
-
-def _comparisons(runs: Mapping[str, Sequence[Result]], base: str, metric: str) -> dict[str, Comparison]:
-    users = runs[base][0].users
-    found: dict[str, tuple[Estimate, float]] = {}
-    for name, given in runs.items():
-        if name == base:
-            continue
-        differences = _paired(name, given, base, runs[base], metric)
-        if len(differences) == 1:
-            found[name] = bootstrap_interval(differences[0], users), sign_flip_p(differences[0], users)
-        else:
-            estimate = seeds_and_cases(differences, users)
-            found[name] = estimate, estimate.p_value()
-    adjusted = holm([p for _, p in found.values()])
+    known = [name for name in given[0].figures if all(name in result.figures for result in given)]
+    highest = dict.fromkeys(("coverage", "Gini", "relative entropy", "DivRatio", "ORRatio"), 1.0)
     return {
-        name: Comparison(
-            difference=estimate,
-            p=p,
-            p_holm=p_holm,
-            verdict=verdict(estimate, p_holm, cases=users.size),
+        name: seeds_and_figures(
+            [result.figures[name] for result in given],
+            low=0.0 if name in highest else -np.inf,
+            high=highest.get(name, np.inf),
         )
-        for (name, (estimate, p)), p_holm in zip(found.items(), adjusted, strict=True)
+        for name in known
     }
-
-
-def _paired(name: str, given: Sequence[Result], base: str, others: Sequence[Result], metric: str) -> list[FloatArray]:
-    """Row less base, seed by seed; a row of one result meets every seed of the other."""
-    if len(given) != len(others) and 1 not in (len(given), len(others)):
-        raise UserError(
-            f"{name!r} has {len(given)} seeds and {base!r} {len(others)}",
-            remedy="give both the same seeds in the same order, or one of them a single result",
-        )
-    seeds = max(len(given), len(others))
-    ours, theirs = ([*rows] * seeds if len(rows) == 1 else [*rows] for rows in (given, others))
-    return [mine.metrics[metric] - its.metrics[metric] for mine, its in zip(ours, theirs, strict=True)]
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
-
-
-def _with_interval(estimate: Estimate, *, sign: bool = False) -> str:
-    form = "{:+.3f}" if sign else "{:.3f}"
-    value, low, high = (form.format(x) for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
-
-
-def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else f"{value:.3f}"

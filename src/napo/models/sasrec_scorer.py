@@ -19,6 +19,8 @@ from napo.models.sasrec import SASRec
 class SASRecScorer:
     """A frozen SASRec that scores candidates and ranks the catalog."""
 
+    scores_are_logits = True  # so that their softmax is judged by calibration
+
     def __init__(self, model: SASRec, name: str = "SASRec", batch_size: int = 256) -> None:
         self.model, self.name, self.batch_size = model, name, batch_size
 

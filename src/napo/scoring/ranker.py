@@ -34,6 +34,8 @@ class TitleRanker:
     titles. The search is exact for sums only, so with `mean` a ranking of the whole catalog visits every node.
     """
 
+    scores_are_logits = True  # so that their softmax is judged by calibration
+
     def __init__(
         self,
         model: TitleModel,

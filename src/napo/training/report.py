@@ -12,7 +12,7 @@ from typing import Any
 
 from napo.evaluation.generated import GeneratedResult
 from napo.evaluation.plots import Deciles, HitRates
-from napo.evaluation.report import Judged, ReportData, ReportTable, StageRun, read_stages, write_report
+from napo.evaluation.report import GroupTable, Judged, ReportData, ReportTable, StageRun, read_stages, write_report
 from napo.evaluation.results import FullResult, Result
 from napo.evaluation.table import ResultTable
 from napo.files import write_aside
@@ -109,7 +109,7 @@ def _judged(name: str, table: ResultTable, results: Mapping[str, Sequence[Result
         if row not in DRAWN_WITHOUT_DECILES
     }
     deciles = Deciles.of(full) if full and all(full.values()) else None
-    return Judged(name, ReportTable.of(table), rates, deciles)
+    return Judged(name, ReportTable.of(table), rates, deciles, GroupTable.of(table))
 
 
 def _numbers(counts: Mapping[str, Any]) -> dict[str, int]:

@@ -1,0 +1,188 @@
+"""Rows of a table against each other: paired differences, ratios, and what may be claimed.
+
+Path    results by row -> [evaluation.comparison] -> table
+Takes   results of the same cases by row name, one or one a seed
+Gives   Comparison of each row with a base row; ClaimResult of claims that were stated beforehand
+
+One seed: intervals resample users, p is the sign-flip test's. Several: seeds and cases both count. p is Holm's over
+all the comparisons made together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napo.arrays import FloatArray, IntArray
+from napo.errors import UserError, did_you_mean
+from napo.evaluation.bias_report import list_figures
+from napo.evaluation.paired import holm, sign_flip_p, swap_lists_p
+from napo.evaluation.results import FullResult, Result
+from napo.evaluation.statistics import (
+    Estimate,
+    bootstrap_interval,
+    function_interval,
+    recommendation_counts,
+    seeds_and_cases,
+)
+from napo.evaluation.verdicts import Verdict, ratio_verdict, unequal_search, verdict
+
+Runs = Mapping[str, Sequence[Result]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row against the base row, paired case by case."""
+
+    difference: Estimate
+    p: float
+    p_holm: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Claim:
+    """ "`better` beats `worse` by `margin`", or, where `ratio` is given, "is `ratio` times as good": 1.15 for +15 %.
+
+    metric: None is the table's.
+    """
+
+    better: str
+    worse: str
+    margin: float = 0.0
+    ratio: float | None = None
+    metric: str | None = None
+
+    def __str__(self) -> str:
+        size = f" by {self.ratio - 1:.0%}" if self.ratio is not None else f" by {self.margin:g}" if self.margin else ""
+        return f"{self.better} better than {self.worse}{size}" + (f" ({self.metric})" if self.metric else "")
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """What came of a claim. estimate: the difference, or the ratio."""
+
+    claim: Claim
+    estimate: Estimate
+    p: float
+    p_holm: float
+    verdict: Verdict
+
+    @property
+    def line(self) -> str:
+        """The claim, its figure and the verdict."""
+        one = self.estimate
+        sign = "x" if self.claim.ratio is not None else "+" if one.value >= 0 else ""
+        return f"{self.claim}: {self.verdict} ({sign}{one.value:.3f} [{one.low:.3f}, {one.high:.3f}])"
+
+
+def compare_with_base(
+    runs: Runs, base: str, metric: str, searched: Mapping[str, int] | None = None
+) -> dict[str, Comparison]:
+    """Every other row against the base.
+
+    searched: by row, how many settings were tried on validation; where two rows of it differ there is no verdict.
+    """
+    users = runs[base][0].users
+    found = {name: _difference(paired_differences(runs, name, base, metric), users) for name in runs if name != base}
+    adjusted = holm([p for _, p in found.values()])
+    return {
+        name: Comparison(
+            estimate,
+            p,
+            p_holm,
+            _unequal(searched, name, base) or verdict(estimate, p_holm, cases=users.size),
+        )
+        for (name, (estimate, p)), p_holm in zip(found.items(), adjusted, strict=True)
+    }
+
+
+def judge_claims(
+    claims: Sequence[Claim], runs: Runs, metric: str, searched: Mapping[str, int] | None = None
+) -> list[ClaimResult]:
+    """All the claims, Holm over them together. The p of a ratio is that of the difference: of there being any."""
+    measured = []
+    for claim in claims:
+        asked = claim.metric or metric
+        for name in (claim.better, claim.worse):
+            if name not in runs:
+                raise UserError(f"no row {name!r} to claim something of", remedy=did_you_mean(name, runs))
+        users = runs[claim.better][0].users
+        difference, p = _difference(paired_differences(runs, claim.better, claim.worse, asked), users)
+        measured.append((_ratio(runs, claim, asked) if claim.ratio is not None else difference, p, users.size))
+    adjusted = holm([p for _, p, _ in measured])
+    results = []
+    for claim, (estimate, p, cases), p_holm in zip(claims, measured, adjusted, strict=True):
+        said = _unequal(searched, claim.better, claim.worse)
+        if said is None and claim.ratio is not None:
+            said = ratio_verdict(estimate, p_holm, cases=cases, claimed=claim.ratio)
+        results.append(
+            ClaimResult(claim, estimate, p, p_holm, said or verdict(estimate, p_holm, cases=cases, margin=claim.margin))
+        )
+    return results
+
+
+def compare_lists(first: FullResult, second: FullResult, figure: str, *, swaps: int = 10_000) -> tuple[float, float]:
+    """The difference of a figure of all the lists together (`coverage`, `Gini`), and its p by swapping users' lists.
+
+    Takes a second or so for each figure of some thousand items. Raises UserError where the cases are not the same.
+    """
+    if not (np.array_equal(first.users, second.users) and np.array_equal(first.targets, second.targets)):
+        raise UserError(f"{first.scorer} and {second.scorer} were judged on different cases")
+    figures = list_figures(first.items)
+    if figure not in figures:
+        raise UserError(f"no figure {figure!r} of lists", remedy=did_you_mean(figure, figures))
+    of = figures[figure].of
+    difference = [float(of(recommendation_counts(result.top, first.items))) for result in (first, second)]
+    p = swap_lists_p(first.top, second.top, first.users, first.items, of, swaps=swaps)
+    return difference[0] - difference[1], p
+
+
+def paired_differences(runs: Runs, name: str, other: str, metric: str) -> list[FloatArray]:
+    """Row less other row, seed by seed."""
+    return [mine - its for mine, its in _pairs(runs, name, other, metric)]
+
+
+def _pairs(runs: Runs, name: str, other: str, metric: str) -> list[tuple[FloatArray, FloatArray]]:
+    """The values of both rows seed by seed; a row of one result meets every seed of the other."""
+    given, others = runs[name], runs[other]
+    if len(given) != len(others) and 1 not in (len(given), len(others)):
+        raise UserError(
+            f"{name!r} has {len(given)} seeds and {other!r} {len(others)}",
+            remedy="give both the same seeds in the same order, or one of them a single result",
+        )
+    if metric not in given[0].metrics:
+        raise UserError(f"no metric {metric!r}", remedy=did_you_mean(metric, given[0].metrics))
+    seeds = max(len(given), len(others))
+    ours, theirs = ([*rows] * seeds if len(rows) == 1 else [*rows] for rows in (given, others))
+    return [(mine.metrics[metric], its.metrics[metric]) for mine, its in zip(ours, theirs, strict=True)]
+
+
+def _difference(differences: Sequence[FloatArray], users: IntArray) -> tuple[Estimate, float]:
+    if len(differences) == 1:
+        return bootstrap_interval(differences[0], users), sign_flip_p(differences[0], users)
+    estimate = seeds_and_cases(differences, users)
+    return estimate, estimate.p_value()
+
+
+def _ratio(runs: Runs, claim: Claim, metric: str) -> Estimate:
+    """Mean over mean. One seed: BCa. Several: what a case pulls at the ratio, (a - ratio b) / mean b, in place of a."""
+    pairs = _pairs(runs, claim.better, claim.worse, metric)
+    users = runs[claim.better][0].users
+    below = float(np.mean([theirs for _, theirs in pairs]))
+    if below == 0:
+        raise UserError(f"{claim.worse} has {metric} 0: nothing is a multiple of it", remedy="claim a margin instead")
+    if len(pairs) == 1:
+        estimate = function_interval(np.stack(pairs[0], axis=1), users, lambda totals: totals[..., 0] / totals[..., 1])
+        assert estimate is not None  # the denominator is not 0
+        return estimate
+    ratio = float(np.mean([ours for ours, _ in pairs])) / below
+    return seeds_and_cases([ratio + (ours - ratio * theirs) / below for ours, theirs in pairs], users)
+
+
+def _unequal(searched: Mapping[str, int] | None, name: str, other: str) -> Verdict | None:
+    if searched is None or name not in searched or other not in searched or searched[name] == searched[other]:
+        return None
+    return unequal_search(searched[name], searched[other])

@@ -7,7 +7,7 @@ READY := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format bench clean
+.PHONY: help install demo test test-slow lint format bench crosscheck clean
 
 help:
 	@echo "make demo       train, judge and ask a small recommender; FULL=1 for the whole of it"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-slow  the slow tests"
 	@echo "make lint       style and types alone;  make format  mends the style"
 	@echo "make bench      the benchmarks"
+	@echo "make crosscheck our metrics against ranx and RecTools, in an environment of their own"
 	@echo "make clean      removes what was built here, runs/ excepted"
 
 install: $(READY)
@@ -49,6 +50,11 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
 
+crosscheck: $(READY)
+	$(PYTHON) -m venv .venv-crosscheck
+	.venv-crosscheck/bin/pip install -q -r benchmarks/crosscheck/requirements.txt
+	$(BIN)/python -m benchmarks.crosscheck.run .venv-crosscheck/bin/python --write docs/results/metrics.md
+
 clean:
-	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-crosscheck build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Are our metrics those of other libraries, to the last digits?"""

@@ -91,7 +91,11 @@ def _model_clashes(recipe: Recipe) -> Iterator[Clash]:
         for key in sorted(TINY_ONLY & model.model_fields_set):
             what = f"`model.{key}` is for the model `tiny`, not for {model.name}"
             yield Clash((f"model.{key}",), what, "leave it out")
-    elif model.width % (2 * model.heads):
+        return
+    if model.precision not in ("auto", "float32"):
+        what = f"`model.precision` {model.precision} is not for `tiny`, whose weights are all trained"
+        yield Clash(("model.precision",), what, "`auto`: bfloat16 arithmetic over float32 weights where a GPU has it")
+    if model.width % (2 * model.heads):
         # rotary positions turn pairs of numbers: a head has an even width
         what = f"`model.width` {model.width} does not divide into {model.heads} heads of an even width"
         yield Clash(("model.width",), what, f"a multiple of {2 * model.heads}")

@@ -149,6 +149,7 @@ class PreferenceSection(Stage):
 
 
 class Negatives(Method):
+    name: Word = "uniform"
     count: Count = 3  # rejected items of an example
 
 

@@ -41,7 +41,7 @@ from napo.training.callbacks import (
 from napo.training.module import PreferenceModule
 from napo.training.processes import alone_in, is_main, main_first, meet
 from napo.training.reference import reference_log_probs, weights_digest
-from napo.training.trainer import TitleTrainer, last_checkpoint, remove_broken
+from napo.training.trainer import TitleTrainer, last_checkpoint, readable, remove_broken
 from napo.training.weights import load_policy_weights, saved_temperature
 
 OUTCOME = "outcome.json"
@@ -140,7 +140,10 @@ def _train(inputs: StageInputs, folder: Path, progress: StageProgress | None, wa
         if is_main():
             remove_broken(folder)
     checkpoint = last_checkpoint(folder)
-    state = None if checkpoint is None else TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    state = None
+    if checkpoint is not None:
+        with readable(checkpoint):
+            state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     over = state is not None and (
         state.global_step >= len(inputs.batches.plan) or out_of_patience(state, inputs.settings.patience)
     )

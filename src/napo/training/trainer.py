@@ -11,8 +11,10 @@ one rank has of a step, so `per_device_train_batch_size` is 1, and the trainer's
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -33,6 +35,7 @@ from napo.training.weights import load_weights, save_weights
 COMPLETE = "complete"  # written last into a checkpoint: one without it was cut short and is passed over
 FIGURES = "figures.json"
 KEPT = 2  # checkpoints
+_LOWER = "a lower rate, or `model.precision=float32`; the last good checkpoint is kept"
 
 
 class TitleTrainer(Trainer):
@@ -93,8 +96,19 @@ class TitleTrainer(Trainer):
             raise UserError(
                 f"the {what} is {value.item()} at step {self.state.global_step + 1}",
                 where=str(self.args.output_dir),
-                remedy="a lower rate, or `model.precision=float32`; the last good checkpoint is kept",
+                remedy=_LOWER,
             )
+
+    def _check_weights(self) -> None:
+        """Before they are judged or saved: a run that went on from broken weights could only break again."""
+        assert self.model is not None
+        for name, parameter in self.model.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise UserError(
+                    f"the weights are not finite after step {self.state.global_step}, such as {name}",
+                    where=str(self.args.output_dir),
+                    remedy=_LOWER,
+                )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "train_runtime" in logs:
@@ -113,6 +127,7 @@ class TitleTrainer(Trainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Validation figures of the policy as it is; logged under `eval_`."""
         began = time.perf_counter()
+        self._check_weights()
         assert self.model is not None
         self.model.eval()
         metrics = {f"eval_{name}": value for name, value in self._validate().items()}
@@ -131,6 +146,7 @@ class TitleTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(str(self.args.output_dir))
         checkpoint = folder / f"checkpoint-{self.state.global_step}"
+        self._check_weights()
         figures = self._figures.to_json()  # a collective: all ranks
         try:
             super()._save_checkpoint(model, trial)
@@ -148,7 +164,16 @@ class TitleTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
         load_weights(self.accelerator.unwrap_model(model or self.model), folder)
-        self._figures = RunningMeans.of(json.loads((folder / FIGURES).read_text()), self.args.device)
+        with readable(folder):
+            self._figures = RunningMeans.of(json.loads((folder / FIGURES).read_text()), self.args.device)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with readable(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with readable(checkpoint):
+            super()._load_rng_state(checkpoint)
 
 
 class RunningMeans:
@@ -184,6 +209,19 @@ class RunningMeans:
             dist.all_reduce(stacked)
             self._sums = dict(zip(sorted(self._sums), stacked / ranks(), strict=True))
         return {"sums": {name: value.item() for name, value in self._sums.items()}, "steps": self._steps}
+
+
+@contextmanager
+def readable(checkpoint: Path | str | None) -> Iterator[None]:
+    """Whatever json, torch and its unpickler say of a damaged file, as a UserError. Nothing pickled is ever run."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, UnpicklingError) as error:
+        raise UserError(
+            f"the checkpoint can't be read: {str(error).strip().partition(chr(10))[0] or type(error).__name__}",
+            where=str(checkpoint),
+            remedy="delete the folder: training goes on from the checkpoint before it",
+        ) from error
 
 
 def whole_checkpoints(folder: Path) -> list[Path]:

@@ -59,7 +59,7 @@ def test_progress_is_told_of_each_stage_and_its_verdict(done):
     assert list(dict.fromkeys(name for name, _ in quiet.steps)) == ["SFT", "SASRec", "NAPO"]
     assert run.outcomes["sft"].verdict in quiet.said
     assert run.outcomes["preference"].verdict in quiet.said
-    assert any("180 of 180 preference positives were SFT targets" in line for line in quiet.said)
+    assert any("180 of 180 preference positives are SFT targets" in line for line in quiet.said)
 
 
 def test_methods_start_from_the_very_same_supervised_model(done):
@@ -174,7 +174,7 @@ def test_a_recipe_without_a_supervised_stage_starts_from_the_model_as_it_is(tmp_
     quiet = Quiet()
     run = train_recipe(recipe, tmp_path / "runs" / "sdpo", progress=quiet)
     assert list(run.outcomes) == ["preference"]
-    assert not any("were SFT targets" in line for line in quiet.said)
+    assert not any("are SFT targets" in line for line in quiet.said)
 
 
 def test_dropout_is_on_in_the_supervised_stage_and_off_beside_a_reference(tmp_path, monkeypatch):

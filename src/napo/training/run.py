@@ -12,6 +12,7 @@ import json
 import logging
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -71,19 +72,10 @@ def train_recipe(
     recipe = _rooted(check_methods(recipe))
     join_ranks()
     progress = progress if is_main() else _Silent()
-    with main_first():
-        if is_main():
-            _claim(recipe, out, resume)
-        prepared = prepare(recipe, out)
-        if is_main():
-            _write_run(recipe, prepared, out)
-    for line in (f"{name}: {count:,}" for name, count in prepared.split.counts.items()):
-        log.info(line)
-    bench = Workbench(recipe, prepared, out.parent / "stages", progress)
-    outcomes: dict[str, Outcome] = {}
+    bench, language = _begin(recipe, out, resume, progress)
+    prepared, outcomes = bench.prepared, dict[str, Outcome]()
     if need_auxiliary and recipe.auxiliary is not None:
         bench.auxiliary()
-    language = bench.start()
     if recipe.sft is not None:
         outcomes["sft"] = bench.supervised(language)
     if recipe.objective is not None:
@@ -171,12 +163,6 @@ class Workbench:
         assert recipe.preference is not None
         self.stages["preference"] = folder
         inputs = preference_inputs(recipe, self.prepared, language, self.auxiliary)
-        shared, trained = overlap(recipe, self.prepared)
-        if shared:
-            self.progress.say(
-                f"{shared:,} of {trained:,} preference positives were SFT targets; where that lowers accuracy, keep"
-                " some back with `sft.keep_back=0.3 preference.positives=kept_back`"
-            )
         with recipe_dropout(language, recipe.model, on=recipe.preference.dropout):
             outcome = run_stage(inputs, folder, self.progress.stage(inputs.name), self.progress.say)
         self.progress.say(outcome.verdict)
@@ -187,8 +173,42 @@ class Workbench:
         return self.shared / f"{name}-{key}"
 
 
-def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Make the run folder ours, or find that it is."""
+def _begin(recipe: Recipe, out: Path, resume: bool, progress: Progress) -> tuple[Workbench, LanguageModel]:
+    """All that comes before training. A mistake that shows here leaves no folder: a mended recipe can have its name."""
+    new = False
+    try:
+        with main_first():
+            if is_main():
+                new = _claim(recipe, out, resume)
+            prepared = prepare(recipe, out)
+            if is_main():
+                _write_run(recipe, prepared, out)
+        for line in (f"{name}: {count:,}" for name, count in prepared.split.counts.items()):
+            log.info(line)
+        bench = Workbench(recipe, prepared, out.parent / "stages", progress)
+        language = bench.start()
+    except UserError:
+        if new:
+            _give_back(out)
+        raise
+    if (shared := overlap(recipe, prepared))["sft_targets"]:
+        progress.say(
+            f"{shared['sft_targets']:,} of {shared['preference_positives']:,} preference positives are SFT targets;"
+            " where that lowers accuracy, keep some back with `sft.keep_back=0.3 preference.positives=kept_back`"
+        )
+    return bench, language
+
+
+def _give_back(out: Path) -> None:
+    for path in (out / RECIPE, out / RUN, *out.glob("candidates-*.npz")):
+        path.unlink(missing_ok=True)
+    for folder in (out, out.parent):
+        with suppress(OSError):  # holds something else
+            folder.rmdir()
+
+
+def _claim(recipe: Recipe, out: Path, resume: bool) -> bool:
+    """Make the run folder ours, or find that it is. True where a new run begins."""
     path = out / RECIPE
     if path.is_file():
         if not resume:
@@ -199,11 +219,14 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
                 where=str(path),
                 remedy="resume with the recipe of the run folder, or --out another folder",
             )
-        return
+        return False
+    if out.is_file():
+        raise UserError(f"{out} is a file", remedy="--out another folder")
     if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise UserError(f"{out} is not empty and holds no run", remedy="--out another folder")
     with write_aside(path) as aside:
         aside.write_text(recipe.resolved_yaml(), encoding="utf-8")
+    return True
 
 
 def _rooted(recipe: Recipe) -> Recipe:
@@ -239,6 +262,7 @@ def _write_run(recipe: Recipe, prepared: Prepared, out: Path) -> None:
         "read": prepared.log.counts,
         "counts": prepared.split.counts,
         "notes": [*prepared.split.notes, *prepared.log.notes],
+        "overlap": overlap(recipe, prepared),
     }
     with write_aside(out / RUN) as aside:
         aside.write_text(json.dumps(said, indent=2, ensure_ascii=False), encoding="utf-8")

@@ -56,6 +56,8 @@ def check_rows(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> N
                 where=f"prompt.template, {name}.form",
                 remedy=f"`{name}.form: prompt`, or a template {remedy}",
             )
+    if recipe.sft is not None:
+        _temperature(recipe)
     rejected = max(recipe.negatives.count if stages["preference"] is not None else 0, listed - 1)
     trains = [prepared.split.seen(user) for user in range(len(prepared.split.sequences))]
     most = max(range(len(trains)), key=lambda user: len(np.unique(trains[user])))
@@ -122,11 +124,16 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     )
 
 
-def overlap(recipe: Recipe, prepared: Prepared) -> tuple[int, int]:
-    """(how many preference positives were SFT targets, how many there are)."""
+def overlap(recipe: Recipe, prepared: Prepared) -> dict[str, int]:
+    """How many positives the preference stage has, and how many of them are SFT targets as well.
+
+    SFT has put these at their maximum already: all that a preference loss can do to them is to lower them.
+    """
+    if recipe.objective is None:
+        return {"preference_positives": 0, "sft_targets": 0}
     begin, first, end = _positives(recipe, prepared)
     shared = 0 if recipe.sft is None else int((first - begin).sum())
-    return shared, int((end - begin).sum())
+    return {"preference_positives": int((end - begin).sum()), "sft_targets": shared}
 
 
 def _positives(recipe: Recipe, prepared: Prepared) -> tuple[IntArray, IntArray, IntArray]:

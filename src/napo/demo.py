@@ -15,6 +15,7 @@ from napo.recipe import load_recipe
 from napo.rng import rng_for
 from napo.serving.recommender import Recommender
 from napo.training.compare import Comparison, Trained, compare_recipes
+from napo.training.processes import is_main
 from napo.training.report import write_comparison
 from napo.training.run import Progress
 
@@ -52,6 +53,8 @@ def run_demo(
             " recipe (at most an hour).\n"
         )
     comparison = compare_recipes(recipes, out, seeds=seeds, progress=progress)
+    if not is_main():
+        return comparison
     report = write_comparison(comparison, out, command=f"make demo{' FULL=1' if full else ''}")
     for table in comparison.tables.values():
         console.print(table.rich())

@@ -27,7 +27,7 @@ def trained(monkeypatch):
         progress.say("reading the log")
         if calls.error is not None:
             raise calls.error
-        return SimpleNamespace(outcomes={"sft": SimpleNamespace(verdict="SFT [went] well")})
+        return SimpleNamespace(folder=out, outcomes={"sft": SimpleNamespace(verdict="SFT [went] well")})
 
     module = ModuleType("napo.training.run")
     module.train_recipe = train_recipe

@@ -12,12 +12,13 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from napo import __version__
 from napo.cli import catalog, data, judge, train, use
+from napo.cli._console import speaks
 from napo.errors import UserError, UserErrors
 
 # Our faults keep Python's own traceback: typer's prettier one shows the values of local variables.
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(words, prog_name="napo")
     except UserError as error:
-        print(said(error), file=sys.stderr)
+        if speaks():
+            print(said(error), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         _stopped(words)
@@ -59,7 +61,9 @@ def said(error: UserError) -> str:
     return "\n".join(f"napo: {one}" for one in errors)
 
 
-def _stopped(words: Sequence[str]) -> None:
+def _stopped(words: Sequence[str]) -> NoReturn:
+    if not speaks():
+        sys.exit(130)
     print("napo: stopped", file=sys.stderr)
     if words and words[0] == "train":
         again = [*words, *(["--resume"] if "--resume" not in words else [])]

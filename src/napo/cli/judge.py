@@ -84,17 +84,20 @@ def compare(
         raise UserError("no recipes to compare", where="napo compare", remedy="name one or more YAML files")
     checked = {path: load_recipe(path, overrides, methods=True) for path in paths}
     from napo.training.compare import compare_recipes
+    from napo.training.processes import is_main, leave_ranks
     from napo.training.report import write_comparison
 
     with Bars() as bars:
         comparison = compare_recipes(checked, out, seeds=seeds, progress=bars)
-    if json:
-        stdout().print_json(data=comparison.to_json())
-    else:
-        stdout().print(*(table.rich() for table in comparison.tables.values()))
-    words = [*recipes, *(["--seeds", str(seeds)] if seeds > 1 else []), "--out", str(out)]
-    report = write_comparison(comparison, out, command=shlex.join(["napo", "compare", *words]))
-    stderr().print(f"The report is {report}", markup=False, highlight=False, soft_wrap=True)
+    if is_main():
+        if json:
+            stdout().print_json(data=comparison.to_json())
+        else:
+            stdout().print(*(table.rich() for table in comparison.tables.values()))
+        words = [*recipes, *(["--seeds", str(seeds)] if seeds > 1 else []), "--out", str(out)]
+        report = write_comparison(comparison, out, command=shlex.join(["napo", "compare", *words]))
+        stderr().print(f"The report is {report}", markup=False, highlight=False, soft_wrap=True)
+    leave_ranks()
 
 
 def is_override(word: str) -> bool:

@@ -5,12 +5,15 @@ Path    a recipe and overrides -> [cli.train] -> training.run
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napo.cli._console import stdout
 from napo.cli._progress import Bars
+
+if TYPE_CHECKING:
+    from napo.training.run import Run
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys of the recipe, such as sft.lr=1e-3.")
@@ -31,17 +34,25 @@ def train(
 
     checked = load_recipe(recipe, overrides or (), methods=True)
     # after the recipe: mistakes come before a wait of seconds
-    from napo.training.report import write_run
+    from napo.training.processes import is_main, leave_ranks
     from napo.training.run import train_recipe
 
     folder = out or Path("runs") / recipe.stem
     with Bars() as bars:
         run = train_recipe(checked, folder, resume=resume, progress=bars)
+    if is_main():
+        command = shlex.join(["napo", "train", str(recipe), *(overrides or ()), "--out", str(folder)])
+        _judge_and_print(run, command)
+    leave_ranks()
+
+
+def _judge_and_print(run: "Run", command: str) -> None:
+    from napo.training.report import write_run
+
     for outcome in run.outcomes.values():
         stdout().print(outcome.verdict, markup=False, highlight=False)
-    command = shlex.join(["napo", "train", str(recipe), *(overrides or ()), "--out", str(folder)])
     comparison, report = write_run(run, command=command)
     for table in comparison.tables.values():
         stdout().print(table.rich())
     stdout().print(f"The report is {report}", markup=False, highlight=False, soft_wrap=True)
-    stdout().print(f"The model is in {folder}", markup=False, highlight=False, soft_wrap=True)
+    stdout().print(f"The model is in {run.folder}", markup=False, highlight=False, soft_wrap=True)

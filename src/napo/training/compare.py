@@ -5,7 +5,8 @@ Takes   recipes by file, an output folder, how many seeds
 Gives   Comparison: tables by protocol, what each run came to
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,12 @@ from napo.evaluation.runs import display_name
 from napo.evaluation.table import ResultTable
 from napo.models.sasrec_scorer import SASRecScorer
 from napo.recipe import Recipe, differences
+from napo.training.callbacks import BEST
+from napo.training.processes import is_main
 from napo.training.run import Progress, Run, train_recipe
+from napo.training.weights import load_policy_weights
 
+START = "SFT"
 MAY_DIFFER = ("objective", "negatives", "preference", "sft", "model", "normalize", "prompt", "seed", "auxiliary")
 
 
@@ -65,6 +70,7 @@ def compare_recipes(
 ) -> Comparison:
     """Train what is not trained yet, judge all, and put them into tables with `base` as the row to compare with.
 
+    Of several ranks the main one judges; the others get the runs, and no tables.
     Raises UserError where the recipes differ in data, split, candidates or evaluation: they would answer two questions.
     """
     _check_alike(recipes)
@@ -78,20 +84,35 @@ def compare_recipes(
             folder = out / f"seed-{seeded.seed}" / path.stem
             progress.say(f"{names[path]}, seed {seeded.seed}")
             run = train_recipe(seeded, folder, resume=True, progress=progress, need_auxiliary=number == 0)
-            _check(run, names[path], checks, model=offset == 0)  # what a model reads is the method's, not the seed's
-            _judge(run, names[path], results, first=number == 0)
             runs.append(_in_short(run, names[path]))
+            if is_main():
+                # what a model reads is the method's, not the seed's
+                _check(run, names[path], checks, model=offset == 0)
+                _judge(run, names[path], results, first=number == 0)
     return _compared(results, runs, checks, base)
 
 
 def judged_alone(run: Run) -> Comparison:
-    """One finished run among the baselines, with popularity as the row to compare with."""
+    """One finished run among the baselines. The row to compare with is its supervised start, or else popularity."""
     name = display_name(run.recipe)
     results: dict[str, dict[str, list[Result]]] = {}
-    _judge(run, name, results, first=True)
+    if started := set(run.outcomes) == {"sft", "preference"}:  # whoever reads the row below has to see what it was
+        with supervised_start(run):
+            _judge(run, START, results, first=True)
+    _judge(run, name, results, first=not started)
     checks: dict[str, list[Check]] = {}
     _check(run, name, checks, model=True)
-    return _compared(results, [_in_short(run, name)], checks, "popularity")
+    return _compared(results, [_in_short(run, name)], checks, START if started else "popularity")
+
+
+@contextmanager
+def supervised_start(run: Run) -> Iterator[None]:
+    """Inside, the run's model has the weights that its preference stage began with."""
+    load_policy_weights(run.language.model, run.stages["sft"] / BEST)
+    try:
+        yield
+    finally:
+        load_policy_weights(run.language.model, run.stages["preference"] / BEST)
 
 
 def _check(run: Run, name: str, checks: dict[str, list[Check]], *, model: bool) -> None:

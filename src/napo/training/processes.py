@@ -8,17 +8,30 @@ Gives   how many ranks there are, who writes, who waits; a folder for one run al
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+
+from napo.errors import UserError
+
+# the main rank alone trains the auxiliary model, makes the reference and judges: the others wait, for hours if need be
+PATIENCE = timedelta(days=1)
 
 
 def join_ranks() -> None:
     """Meet the other ranks, if a launcher has started any."""
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available())
+    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+
+
+def leave_ranks() -> None:
+    """Part, once all ranks have come here: a launcher takes a rank that ends before the others for a fault."""
+    if ranks() > 1:
+        meet()
+        dist.destroy_process_group()
 
 
 def ranks() -> int:
@@ -31,9 +44,12 @@ def is_main() -> bool:
 
 
 def meet() -> None:
-    """Wait until all ranks have come here."""
+    """Wait until all ranks have come here. Raises UserError where one of them has stopped: it has said why."""
     if ranks() > 1:
-        dist.barrier()
+        try:
+            dist.barrier()
+        except RuntimeError as error:
+            raise UserError("another rank has stopped", remedy="see what it said") from error
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def test_both_stages_train_on_all_training_events_unless_some_are_kept_back(tmp_
     every = [(user, at) for user in range(30) for at in range(6)]
     assert trained(made.supervised()) == every
     assert trained(made.preference()) == every
-    assert overlap(made.recipe, made.prepared) == (180, 180)
+    assert overlap(made.recipe, made.prepared) == counted(180, of=180)
 
 
 def test_what_is_kept_back_is_for_the_preference_stage_alone(tmp_path):
@@ -32,12 +32,17 @@ def test_what_is_kept_back_is_for_the_preference_stage_alone(tmp_path):
     # 3 of 6 events a user
     assert trained(made.supervised()) == [(user, at) for user in range(30) for at in range(3)]
     assert trained(made.preference()) == [(user, at) for user in range(30) for at in range(3, 6)]
-    assert overlap(made.recipe, made.prepared) == (0, 90)
+    assert overlap(made.recipe, made.prepared) == counted(0, of=90)
 
 
 def test_the_overlap_counts_what_both_stages_train_on(tmp_path):
-    assert overlap(*both(world(tmp_path, sft={"keep_back": 0.5}))) == (90, 180)
-    assert overlap(*both(world(tmp_path, sft=None))) == (0, 180)
+    assert overlap(*both(world(tmp_path, sft={"keep_back": 0.5}))) == counted(90, of=180)
+    assert overlap(*both(world(tmp_path, sft=None))) == counted(0, of=180)
+    assert overlap(*both(world(tmp_path, objective=None))) == counted(0, of=0)
+
+
+def counted(shared: int, *, of: int) -> dict[str, int]:
+    return {"preference_positives": of, "sft_targets": shared}
 
 
 def both(made: World):

@@ -82,6 +82,8 @@ def compare(
     paths = [Path(word) for word in recipes if not is_override(word)]
     if not paths:
         raise UserError("no recipes to compare", where="napo compare", remedy="name one or more YAML files")
+    if twice := sorted({str(path) for path in paths if paths.count(path) > 1}):
+        raise UserError(f"{', '.join(twice)} is named twice", where="napo compare", remedy="name each recipe once")
     checked = {path: load_recipe(path, overrides, methods=True) for path in paths}
     from napo.training.compare import compare_recipes
     from napo.training.processes import is_main, leave_ranks

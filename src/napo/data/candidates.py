@@ -67,7 +67,8 @@ class CandidateLists:
                 seed, negatives, split = int(file["list_seed"]), str(file["negatives"]), str(file["split"])
                 digest = str(file["digest"])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise UserError(f"no candidate lists can be read: {error}", where=str(path)) from error
+            remedy = "delete the file; it will be drawn anew from its seed"
+            raise UserError(f"no candidate lists can be read: {error}", where=str(path), remedy=remedy) from error
         lists = _sealed(items, slot, seed, negatives, split)
         if lists.digest != digest:
             raise UserError(

@@ -103,7 +103,8 @@ class Catalog:
             frame = pl.read_parquet(path, glob=False)
             keys, titles = tuple(frame["key"]), tuple(frame["title"])
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise UserError(f"no catalog can be read: {error}", where=str(path)) from error
+            remedy = "copy the run's `model` folder again"
+            raise UserError(f"no catalog can be read: {error}", where=str(path), remedy=remedy) from error
         others = frame.select(name for name in frame.columns if name.startswith(_PREFIX))
         return cls(keys, titles, others.rename({name: name.removeprefix(_PREFIX) for name in others.columns}))
 

@@ -226,7 +226,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
             remedy="name a run's folder, or the `model` folder in it",
         ) from error
     if not known:
-        raise UserError(f"{META} has format {meta.get('format')!r}, this napo reads 1", where=str(folder))
+        what = f"{META} has format {meta.get('format')!r}, this napo reads 1"
+        raise UserError(what, where=str(folder), remedy="the napo that saved it, or a newer one")
     if missing := {*_USAGE, "template", "tokenizer", "precision"} - set(meta):
         raise UserError(f"{META} lacks {', '.join(sorted(missing))}", where=str(folder), remedy="copy it again")
     return meta

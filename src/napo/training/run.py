@@ -178,8 +178,9 @@ def _begin(recipe: Recipe, out: Path, resume: bool, progress: Progress) -> tuple
     new = False
     try:
         with main_first():
-            if is_main():
-                new = _claim(recipe, out, resume)
+            if is_main() and (new := _is_new(recipe, out, resume)):
+                with write_aside(out / RECIPE) as aside:
+                    aside.write_text(recipe.resolved_yaml(), encoding="utf-8")
             prepared = prepare(recipe, out)
             if is_main():
                 _write_run(recipe, prepared, out)
@@ -201,14 +202,15 @@ def _begin(recipe: Recipe, out: Path, resume: bool, progress: Progress) -> tuple
 
 def _give_back(out: Path) -> None:
     for path in (out / RECIPE, out / RUN, *out.glob("candidates-*.npz")):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # was not written yet
+            path.unlink()
     for folder in (out, out.parent):
         with suppress(OSError):  # holds something else
             folder.rmdir()
 
 
-def _claim(recipe: Recipe, out: Path, resume: bool) -> bool:
-    """Make the run folder ours, or find that it is. True where a new run begins."""
+def _is_new(recipe: Recipe, out: Path, resume: bool) -> bool:
+    """Whether a run begins here; False: it is gone on with. Raises UserError where neither is possible."""
     path = out / RECIPE
     if path.is_file():
         if not resume:
@@ -224,8 +226,6 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> bool:
         raise UserError(f"{out} is a file", remedy="--out another folder")
     if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise UserError(f"{out} is not empty and holds no run", remedy="--out another folder")
-    with write_aside(path) as aside:
-        aside.write_text(recipe.resolved_yaml(), encoding="utf-8")
     return True
 
 

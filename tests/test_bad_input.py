@@ -184,7 +184,7 @@ WORDS = {
         ["data", "inspect", "log.csv", "--column", "user=uid"],
         ["'uid'", "line 1"],
     ),
-    "a separator of two": (["data", "inspect", "log.csv", "--separator", "::"], ["`separator`", "at most 1"]),
+    "another separator": (["data", "inspect", "log.csv", "--separator", "::"], ["is `separator:` right", "line 1"]),
     "no history at all": (["data", "inspect", "log.csv", "--min-history", "0"], ["--min-history"]),
     "a picture inside a file": (
         ["data", "inspect", "log.csv", "--items", "items.csv", "--plot", "log.csv/a.png"],
@@ -217,6 +217,10 @@ def with_row(line: int, row: str) -> str:
 
 # what lies there -> the file and line that is named, and the way out
 TABLES: dict[str, tuple[dict[str, str | bytes], list[str], list[str]]] = {
+    "an empty log": ({"log.csv": ""}, [], ["the file is empty", "log.csv"]),
+    "a header alone": ({"log.csv": HEAD}, [], ["no rows", "log.csv"]),
+    "a column twice": ({"log.csv": LOG.replace("rating", "user")}, [], ["a column twice: user", "log.csv, line 1"]),
+    "a Parquet file that is none": ({"log.parquet": "user"}, ["data.interactions=log.parquet"], ["log.parquet"]),
     "no column of items": ({"log.csv": LOG.replace("item,", "film,")}, [], ["no column 'item'", "log.csv, line 1"]),
     "a row too wide": ({"log.csv": with_row(4, "u0,i01,4,1700000000,5")}, [], ["5 columns", "log.csv, line 4"]),
     "an open quote": ({"log.csv": with_row(5, '"u0,i01,4,1700000000')}, [], ["quotes", "log.csv, line 5"]),
@@ -232,12 +236,11 @@ TABLES: dict[str, tuple[dict[str, str | bytes], list[str], list[str]]] = {
         ["log.csv, line 8", "seconds"],
     ),
     "an impossible year": ({"log.csv": with_row(9, "u0,i01,4,9999999999999999")}, [], ["log.csv, line 9"]),
-    "titles in Latin-1": (
+    "titles in Latin-1, called UTF-8": (
         {"items.csv": "item,title\ni00,Café Society\n".encode("latin-1")},
-        [],
+        ["data.encoding=utf-8"],
         ["items.csv, line 2", "0xe9", "latin-1"],
     ),
-    "titles in UTF-16 without a mark": ({"items.csv": "item,title\ni00,Heat\n".encode("utf-16-le")}, [], ["UTF-16"]),
     "an encoding nobody knows": ({}, ["data.encoding=klingon"], ["unknown encoding 'klingon'", "latin-1"]),
     "items without a title": ({"items.csv": "item,title\ni00,Heat\n"}, [], ["7 items have no title", "untitled"]),
     "two titles for one item": (
@@ -274,7 +277,7 @@ def test_a_data_files_mistake(desk, mistake):
 
 def test_a_mended_file_can_have_the_folders_name(desk):
     good = (desk / "items.csv").read_text()
-    (desk / "items.csv").write_bytes("item,title\ni00,Café Society\n".encode("latin-1"))
+    (desk / "items.csv").write_text("item,title\ni00,Café Society\n")
     napo = napo_in(desk)
     assert napo("train", "sft.yaml").code == 2
     (desk / "items.csv").write_text(good)

@@ -87,6 +87,9 @@ def _data_clashes(recipe: Recipe) -> Iterator[Clash]:
 
 def _model_clashes(recipe: Recipe) -> Iterator[Clash]:
     model = recipe.model
+    if model.load_in is not None and model.lora is None:
+        what = f"weights of `model.load_in` {model.load_in} are frozen, and there is no adapter to train"
+        yield Clash(("model.load_in", "model.lora"), what, "`model.lora: {r: 8}`, or leave `load_in` out")
     if model.name != "tiny":
         for key in sorted(TINY_ONLY & model.model_fields_set):
             what = f"`model.{key}` is for the model `tiny`, not for {model.name}"
@@ -99,9 +102,6 @@ def _model_clashes(recipe: Recipe) -> Iterator[Clash]:
         # rotary positions turn pairs of numbers: a head has an even width
         what = f"`model.width` {model.width} does not divide into {model.heads} heads of an even width"
         yield Clash(("model.width",), what, f"a multiple of {2 * model.heads}")
-    if model.load_in is not None and model.lora is None:
-        what = f"weights of `model.load_in` {model.load_in} are frozen, and there is no adapter to train"
-        yield Clash(("model.load_in", "model.lora"), what, "`model.lora: {r: 8}`, or leave `load_in` out")
 
 
 def _stage_clashes(recipe: Recipe) -> Iterator[Clash]:

@@ -138,7 +138,7 @@ def _read_rows(path: Path, encoding: str | None) -> list[dict[str, Any]]:
     if errors:
         raise errors[0] if len(errors) == 1 else UserErrors(errors)
     if not rows:
-        raise UserError("the file has no rows", where=str(path))
+        raise UserError("the file has no rows", where=str(path), remedy="export it again, or name another one")
     return rows
 
 

@@ -24,6 +24,7 @@ from napo.arrays import IntArray
 from napo.errors import UserError
 
 Place = Callable[[int], str]
+EMPTY = "export it again, or name another one"  # the remedy for a file that holds nothing
 _LOOK = 1 << 20  # bytes that are enough to tell a format
 
 
@@ -96,7 +97,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"the gzip file is damaged: {error}", where=str(path), remedy="copy it anew") from error
     except OSError as error:
-        raise UserError(f"cannot read the file: {error.strerror or error}", where=str(path)) from error
+        remedy = "see that it is a file that you may read"
+        raise UserError(f"cannot read the file: {error.strerror or error}", where=str(path), remedy=remedy) from error
 
 
 def placed(path: Path, lines: IntArray | None = None, *, first: int = 2) -> Place:

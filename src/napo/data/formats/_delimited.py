@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from napo.data.formats._base import OpenFile, Place, Told, category, placed, regular
+from napo.data.formats._base import EMPTY, OpenFile, Place, Told, category, placed, regular
 from napo.data.formats._encoding import Made, Utf8, made_of, utf8
 from napo.errors import UserError
 
@@ -51,7 +51,8 @@ def open_delimited(path: Path, told: Told, *, format: str = "csv", quoted: bool 
     else:
         names = told.header
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"the header names a column twice: {', '.join(twice)}", where=f"{path}, line 1")
+        what = f"the header names a column twice: {', '.join(twice)}"
+        raise UserError(what, where=f"{path}, line 1", remedy="give each column a name of its own")
     layout = _Layout(content, names, separator, quoted, 0 if told.header else 1)
     notes = [content.note] if content.note else []
     notes.insert(
@@ -72,7 +73,7 @@ def _load(layout: _Layout, wanted: tuple[str, ...], keys: frozenset[str]) -> tup
         frame, lines = _exact(layout, wanted, keys)
         lines = regular(lines, first)
     if frame.height == 0:
-        raise UserError("the file has a header and no rows", where=str(layout.path))
+        raise UserError("the file has a header and no rows", where=str(layout.path), remedy=EMPTY)
     return frame, placed(layout.path, lines, first=first)
 
 
@@ -168,7 +169,7 @@ def _first_row_text(content: Utf8) -> str:
     with content.text() as text:
         first = next((line for line in text if line.strip()), None)
     if first is None:
-        raise UserError("the file is empty", where=str(content.path))
+        raise UserError("the file is empty", where=str(content.path), remedy=EMPTY)
     return first.rstrip("\r\n")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from napo.data.formats._base import Head, OpenFile, Place, Told, category, placed, regular
+from napo.data.formats._base import EMPTY, Head, OpenFile, Place, Told, category, placed, regular
 from napo.data.formats._encoding import Utf8, utf8
 from napo.errors import UserError
 
@@ -63,7 +63,7 @@ def open_records(
         if number == _LOOK:
             break
     if not columns:
-        raise UserError("the file is empty", where=str(path))
+        raise UserError("the file is empty", where=str(path), remedy=EMPTY)
     notes = [f"{path.name}: {format}, {content.shown}, one record a line"] + ([content.note] if content.note else [])
 
     def load(wanted: Sequence[str] | None, keys: Sequence[str]) -> tuple[pl.DataFrame, Place]:
@@ -118,7 +118,7 @@ def _load(
     flush()
     frame = pl.concat(blocks, how="diagonal")
     if frame.height == 0:
-        raise UserError("the file has no rows", where=str(content.path))
+        raise UserError("the file has no rows", where=str(content.path), remedy=EMPTY)
     return frame, placed(content.path, regular(np.frombuffer(lines, dtype=np.int64), 1), first=1)
 
 

@@ -58,7 +58,7 @@ def test_a_title_scores_alone_what_it_scores_in_a_padded_batch(gpt2, tmp_path):
 @pytest.mark.slow
 def test_after_200_steps_free_generation_ends_by_itself(gpt2, tmp_path):
     keys = tiny_keys(tmp_path, chain=True)  # where nothing can be learnt, the start would be delivered
-    sft = {"epochs": 50.0, "lr": 1e-2, "warmup_steps": 10, "leave_out": 0.0, "evaluate_every": 50.0}
+    sft = {"epochs": 50.0, "lr": 3e-3, "leave_out": 0.0, "evaluate_every": 50.0}
     keys |= {"model": {"name": str(gpt2)}, "normalize": "vocabulary", "prompt": {"max_tokens": 256}}
     write_recipe(tmp_path / "gpt2.yaml", keys, sft=sft)
     ran = napo_in(tmp_path)("train", "gpt2.yaml", "--out", "run")

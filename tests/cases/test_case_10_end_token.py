@@ -57,7 +57,7 @@ def test_a_title_scores_alone_what_it_scores_in_a_padded_batch(gpt2, tmp_path):
 
 @pytest.mark.slow
 def test_after_200_steps_free_generation_ends_by_itself(gpt2, tmp_path):
-    keys = tiny_keys(tmp_path, chain=True)  # where nothing can be learnt, the start would be delivered
+    keys = tiny_keys(tmp_path, chain=True)
     sft = {"epochs": 50.0, "lr": 3e-3, "leave_out": 0.0, "evaluate_every": 50.0}
     keys |= {"model": {"name": str(gpt2)}, "normalize": "vocabulary", "prompt": {"max_tokens": 256}}
     write_recipe(tmp_path / "gpt2.yaml", keys, sft=sft)
@@ -65,7 +65,9 @@ def test_after_200_steps_free_generation_ends_by_itself(gpt2, tmp_path):
     assert ran.code == 0, ran.err
     _, prepared, language = open_run(tmp_path / "run")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run" / "model")
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model").eval()
+    # the last step's weights, whichever step did best on validation
+    (checkpoint,) = tmp_path.glob("stages/sft-*/checkpoint-200")
+    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
     tree, frame, longest = language.tree, language.frame, int(language.tree.lengths.max())
     torch.manual_seed(0)
     ended = []

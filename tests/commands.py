@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from napo.cli import main
+from napo.training.callbacks import Report
 from tests.tiny_world import tiny_keys
 
 
@@ -37,6 +38,24 @@ def napo_in(folder: Path) -> Callable[..., Ran]:
         return Ran(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     return napo
+
+
+class PowerCutError(Exception):
+    """What breaks a run off; no code of ours knows it."""
+
+
+@contextmanager
+def power_cut_after(step: int) -> Iterator[None]:
+    """The run inside ends as that step is reported, and is tested to."""
+
+    def cut(self: Report, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if state.global_step == step:
+            raise PowerCutError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Report, "on_step_end", cut)
+        with pytest.raises(PowerCutError):
+            yield
 
 
 def write_recipe(path: Path, keys: dict[str, Any], **sections: Any) -> None:

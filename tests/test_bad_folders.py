@@ -13,13 +13,8 @@ import pytest
 import torch
 
 from napo.models.tiny import make_tokenizer
-from napo.training.callbacks import Report
 from napo.training.trainer import whole_checkpoints
-from tests.commands import assert_said, brought, files_in, napo_in, nothing_changes_in, write_desk
-
-
-class PowerCutError(Exception):
-    pass
+from tests.commands import assert_said, brought, files_in, napo_in, nothing_changes_in, power_cut_after, write_desk
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +27,8 @@ def runs(tmp_path_factory) -> Path:
     ran = napo("train", "sft.yaml", "--out", "done/run")
     assert ran.code == 0, ran.err
 
-    def cut(self, args, state, control, **more):
-        if state.global_step == 7:
-            raise PowerCutError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Report, "on_step_end", cut)
-        with pytest.raises(PowerCutError):
-            napo("train", "begun.yaml", "--out", "cut/begun")
+    with power_cut_after(7):
+        napo("train", "begun.yaml", "--out", "cut/begun")
     return desk
 
 

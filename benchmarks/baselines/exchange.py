@@ -7,6 +7,7 @@ Gives   Export; scores.csv and lists.csv
 The standard library and numpy alone: it runs in the environment of whatever library is tried.
 """
 
+import argparse
 import csv
 import json
 from collections.abc import Iterator
@@ -48,6 +49,16 @@ def read_export(folder: Path) -> Export:
     for row in rows_of(folder / "train.csv"):
         train.setdefault(row["user"], []).append(index[row["item"]])
     return Export(items, train, _cases(folder, "valid", index), _cases(folder, "test", index))
+
+
+def arguments(question: str | None, *before: str) -> argparse.Namespace:
+    """What each baseline is told. before: names of paths that one takes besides, in front of the others."""
+    parser = argparse.ArgumentParser(description=question)
+    for name in (*before, "cases", "out"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--settings", type=json.loads, default={})
+    return parser.parse_args()
 
 
 def rows_of(path: Path) -> Iterator[dict[str, str]]:

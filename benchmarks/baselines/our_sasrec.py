@@ -5,27 +5,18 @@
 --settings: keys under `auxiliary:` of a recipe.
 """
 
-import argparse
-import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.baselines.exchange import finish, read_export
+from benchmarks.baselines.exchange import arguments, finish, read_export
 from napo.evaluation.runs import open_data
 from napo.training.auxiliary import AuxiliarySettings, train_sasrec
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("recipe", type=Path)
-    asked.add_argument("cases", type=Path)
-    asked.add_argument("out", type=Path)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--settings", type=json.loads, default={})
-    given = asked.parse_args()
+    given = arguments(__doc__, "recipe")
     torch.set_num_threads(1)
     _, prepared = open_data(given.recipe)
     export, settings = read_export(given.cases), AuxiliarySettings.model_validate(given.settings)

@@ -8,12 +8,9 @@ for all tools: the best weights among 20 candidates, looked at every five epochs
 not in training have a vector that nothing has taught, and so no score.
 """
 
-import argparse
 import copy
-import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +19,7 @@ from recbole.config import Config
 from recbole.model.sequential_recommender import SASRec
 from recbole.utils import init_seed
 
-from benchmarks.baselines.exchange import Export, Looks, finish, read_export
+from benchmarks.baselines.exchange import Export, Looks, arguments, finish, read_export
 
 
 class Catalog:
@@ -89,12 +86,7 @@ def scores(model: SASRec, histories: list[list[int]], known: set[int]) -> Any:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("cases", type=Path)
-    asked.add_argument("out", type=Path)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--settings", type=json.loads, default={})
-    given = asked.parse_args()
+    given = arguments(__doc__)
     torch.set_num_threads(1)
     export, began = read_export(given.cases), time.monotonic()
     model, looks, known = train(export, given.seed, given.settings)

@@ -7,11 +7,8 @@ six looks without gain: the rule that our SASRec is trained by. RecTools trains 
 events of a user. Items that are not in training have no score.
 """
 
-import argparse
 import copy
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +19,7 @@ from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 
-from benchmarks.baselines.exchange import Export, Looks, finish, read_export
+from benchmarks.baselines.exchange import Export, Looks, arguments, finish, read_export
 
 
 class KeepBest(Callback):
@@ -94,12 +91,7 @@ def scores(model: SASRecModel, histories: list[list[int]], items: int) -> Any:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("cases", type=Path)
-    asked.add_argument("out", type=Path)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--settings", type=json.loads, default={})
-    given = asked.parse_args()
+    given = arguments(__doc__)
     torch.set_num_threads(1)
     export, began = read_export(given.cases), time.monotonic()
     model, keep = train(export, given.seed, given.settings)

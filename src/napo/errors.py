@@ -5,7 +5,7 @@ its traceback.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -36,6 +36,14 @@ class UserErrors(UserError):
 
     def __str__(self) -> str:
         return self.what
+
+
+def raise_together(errors: Sequence[UserError]) -> None:
+    """Raise the errors, if any: one as it is, several as one."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise UserErrors(list(errors))
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:

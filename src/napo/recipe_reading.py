@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from napo.errors import UserError, UserErrors, nearest
+from napo.errors import UserError, nearest, raise_together
 
 Key = tuple[str, ...]  # ("sft", "lr") is sft.lr
 OwnKeys = Mapping[Key, Callable[[str], bool]]  # of a section with a `name`: does this key go when the name changes?
@@ -76,11 +76,7 @@ class Reading:
 def raise_all(mistakes: Iterable[Mistake]) -> None:
     """Raise the mistakes, if any, together and in the order of the lines they stand in."""
     ordered = sorted(mistakes, key=lambda m: (m.place.source, m.place.line or 0) if m.place else ("", 0))
-    errors = [UserError(m.what, where=str(m.place) if m.place else None, remedy=m.remedy) for m in ordered]
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise UserErrors(errors)
+    raise_together([UserError(m.what, where=str(m.place) if m.place else None, remedy=m.remedy) for m in ordered])
 
 
 def read_layers(path: Path, overrides: Sequence[str], own_keys: OwnKeys, reading: Reading) -> Layer:

@@ -11,10 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from napo.evaluation.runs import open_run
-from napo.training.callbacks import Report
 from napo.training.trainer import whole_checkpoints
 from tests.cases.gpt2_world import write_gpt2
-from tests.commands import assert_said, brought, napo_in, write_recipe
+from tests.commands import assert_said, brought, napo_in, power_cut_after, write_recipe
 from tests.processes import printed
 from tests.tiny_world import tiny_keys
 
@@ -122,10 +121,6 @@ def test_no_pickle_in_a_checkpoint_is_ever_run(broken_off, tmp_path, name, write
     assert_said(ran, ["can't be read", checkpoint.name, "delete the folder"])
 
 
-class PowerCutError(Exception):
-    pass
-
-
 @pytest.fixture(scope="module")
 def broken_off(tmp_path_factory):
     """A run that was cut off after step 6 of 8, with checkpoints of steps 4 and 6."""
@@ -134,12 +129,6 @@ def broken_off(tmp_path_factory):
     keys["data"] = {"interactions": "log.csv", "items": "items.csv"}
     write_recipe(folder / "sft.yaml", keys, sft={"epochs": 2.0, "save_every": 2})
 
-    def cut(self, args, state, control, **more):
-        if state.global_step == 7:
-            raise PowerCutError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Report, "on_step_end", cut)
-        with pytest.raises(PowerCutError):
-            napo_in(folder)("train", "sft.yaml")
+    with power_cut_after(7):
+        napo_in(folder)("train", "sft.yaml")
     return folder

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from napo.cli._console import stdout
-from napo.cli.data import named_column
+from napo.cli.data import named_column, typed_separator
 from napo.errors import UserError, did_you_mean
 
 app = typer.Typer(no_args_is_help=True, help="The items that a finished run can name.")
@@ -49,7 +49,7 @@ def add(
     from napo.serving.additions import add_items
 
     tally = Tally()
-    table = open_table(items, Told(encoding, "\t" if separator == "\\t" else separator))
+    table = open_table(items, Told(encoding, typed_separator(separator)))
     named = dict(named_column(text) for text in column or ())
     for ours in named:
         if ours not in ("item", "title"):

@@ -91,7 +91,7 @@ def _reading(
         "header": tuple(name.strip() for name in header.split(",")) if header else None,
         "columns": dict(named_column(text) for text in column or ()),
         "encoding": encoding,
-        "separator": "\t" if separator == "\\t" else separator,
+        "separator": typed_separator(separator),
         "decimal": decimal,
         "time_unit": time_unit,
         "time_format": time_format,
@@ -197,6 +197,11 @@ def export_cases(
     rows = write(prepared, out, full_cases=recipe.evaluation.full_cases, form=form, asked=str(source))
     stderr().print(*(f"{name}: {count:,} rows" for name, count in rows.items()), sep="\n", highlight=False)
     stdout().print(str(out), markup=False, soft_wrap=True)
+
+
+def typed_separator(text: str | None) -> str | None:
+    """What `--separator` says: a shell's `\\t` is a tab."""
+    return "\t" if text == "\\t" else text
 
 
 def named_column(text: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ Gives   Catalog; find() for a title that a person typed
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,8 +50,7 @@ class Catalog:
     @cached_property
     def title_groups(self) -> IntArray:
         """(items,): equal numbers where titles are equal, letter by letter. Numbers count from 0 by first item."""
-        first: dict[str, int] = {}
-        return np.array([first.setdefault(title, len(first)) for title in self.titles], dtype=np.int64)
+        return equal_titles(self.titles)
 
     @cached_property
     def twins(self) -> int:
@@ -107,6 +107,12 @@ class Catalog:
             raise UserError(f"no catalog can be read: {error}", where=str(path), remedy=remedy) from error
         others = frame.select(name for name in frame.columns if name.startswith(_PREFIX))
         return cls(keys, titles, others.rename({name: name.removeprefix(_PREFIX) for name in others.columns}))
+
+
+def equal_titles(titles: Sequence[str]) -> IntArray:
+    """(titles,) equal numbers where titles are equal, letter by letter. Numbers count from 0 by first title."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(title, len(first)) for title in titles], dtype=np.int64)
 
 
 def _folded(title: str) -> str:

@@ -25,12 +25,13 @@ from napo.data._digest import digest_of
 from napo.data.catalog import Catalog
 from napo.data.events import numbered
 from napo.data.formats import Told, open_table
+from napo.data.formats._base import EMPTY
 from napo.data.readers import read_items
 from napo.data.settings import ROW_FILES, DataSettings
 from napo.data.tally import Tally
 from napo.data.title_rows import TitleFinder, titles_of_row
 from napo.data.titles import titled_items
-from napo.errors import UserError, UserErrors
+from napo.errors import UserError, raise_together
 
 MOST_ERRORS = 5
 
@@ -135,10 +136,9 @@ def _read_rows(path: Path, encoding: str | None) -> list[dict[str, Any]]:
             errors.append(error)
             if len(errors) == MOST_ERRORS:
                 break
-    if errors:
-        raise errors[0] if len(errors) == 1 else UserErrors(errors)
+    raise_together(errors)
     if not rows:
-        raise UserError("the file has no rows", where=str(path), remedy="export it again, or name another one")
+        raise UserError("the file has no rows", where=str(path), remedy=EMPTY)
     return rows
 
 

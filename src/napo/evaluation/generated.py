@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from napo.arrays import FloatArray, IntArray
-from napo.errors import UserError
 from napo.evaluation.groups import CaseGroups, case_groups
-from napo.evaluation.protocols import split_name
+from napo.evaluation.protocols import batches, check_cases, histories_of, split_name
 from napo.evaluation.results import Progress, PromptKind
 from napo.evaluation.statistics import Estimate, bootstrap_interval
 
@@ -105,18 +104,13 @@ def evaluate_generated(
     progress: Progress | None = None,
 ) -> GeneratedResult:
     """Let a model write a title for each case."""
-    if not len(cases):
-        raise UserError(f"no {cases.part} cases to judge {writer.name} on", remedy="see what the split left out")
+    check_cases(writer.name, cases)
     lists.check(cases)
     titles = cases.split.catalog.titles
     named = [[titles[item] for item in row] for row in lists.items.tolist()]
     answers: list[str] = []
-    for start in range(0, len(cases), batch):
-        part = slice(start, min(start + batch, len(cases)))
-        histories = [cases.history(case) for case in range(part.start, part.stop)]
-        answers += writer.write(histories, lists.items[part])
-        if progress is not None:
-            progress(part.stop, len(cases))
+    for part in batches(len(cases), batch, progress):
+        answers += writer.write(histories_of(cases, part), lists.items[part])
     slots = np.array([chosen(answer, row, match) for answer, row in zip(answers, named, strict=True)], dtype=np.int64)
     remarks = (f"{writer.name} was trained to tell titles apart (`normalize: catalog`), not to write them",)
     return GeneratedResult(

@@ -66,12 +66,12 @@ def evaluate_candidates(
     max_history: at most so many of the user's newest earlier items are shown; None: all. ks: 1, 5, 10 where they fit.
     """
     ks = fitting_ks(ks, lists)
-    _check_cases(scorer, cases)
+    check_cases(scorer.name, cases)
     lists.check(cases)
     scores = np.empty(lists.items.shape, dtype=np.float64)
-    for part in _batches(len(cases), batch, progress):
+    for part in batches(len(cases), batch, progress):
         candidates = lists.items[part]
-        given = scorer.candidate_scores(_histories(cases, part, max_history), candidates)
+        given = scorer.candidate_scores(histories_of(cases, part, max_history), candidates)
         _check_shape(scorer, "candidate_scores", given, candidates.shape)
         # here and not at the end: nobody should wait an hour for a model that broke in the first batch
         scores[part], _ = finite_scores(given, items=candidates, first_case=part.start, on_nan=on_nan)
@@ -151,7 +151,7 @@ def evaluate_full(
     mask_seen="history": nothing the user liked earlier is recommended, also what `max_history` hides from the scorer;
     a case whose target is among it is dropped and counted. "none": repeats are allowed, nothing is left out.
     """
-    _check_cases(scorer, cases)
+    check_cases(scorer.name, cases)
     items = int(cases.split.popularity.size)
     if not 1 <= k <= items:
         raise UserError(f"lists of {k} from a catalog of {items} items", remedy=f"k from 1 to {items}")
@@ -159,10 +159,10 @@ def evaluate_full(
     ranks = np.empty(kept.size, dtype=np.int64)
     top = np.empty((kept.size, k), dtype=np.int64)
     nothing = np.empty(0, dtype=np.int64)
-    for part in _batches(kept.size, batch, progress):
+    for part in batches(kept.size, batch, progress):
         mine = kept[part]
         past = [cases.history(case) for case in mine]
-        histories = [_newest(liked, max_history) for liked in past]
+        histories = [newest(liked, max_history) for liked in past]
         excluded = [np.unique(liked) if mask_seen == "history" else nothing for liked in past]
         targets = cases.target[mine]
         given_ranks, given_top = scorer.target_ranks(histories, excluded, targets), scorer.top(histories, excluded, k)
@@ -226,15 +226,18 @@ def _picks(scores: FloatArray, items: IntArray, slot: IntArray) -> IntArray:
     return np.asarray(np.take_along_axis(items, order[:, :1], axis=1)[:, 0])
 
 
-def _newest(history: IntArray, limit: int | None) -> IntArray:
+def newest(history: IntArray, limit: int | None) -> IntArray:
+    """The last `limit` items; None: all of them."""
     return history if limit is None else history[max(0, history.size - limit) :]
 
 
-def _histories(cases: Cases, part: slice, limit: int | None) -> list[IntArray]:
-    return [_newest(cases.history(case), limit) for case in range(part.start, part.stop)]
+def histories_of(cases: Cases, part: slice, limit: int | None = None) -> list[IntArray]:
+    """The newest items of each case of a part."""
+    return [newest(cases.history(case), limit) for case in range(part.start, part.stop)]
 
 
-def _batches(count: int, size: int, progress: Progress | None) -> Iterator[slice]:
+def batches(count: int, size: int, progress: Progress | None) -> Iterator[slice]:
+    """Parts of `size` cases; progress is told when each is done."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
         if progress is not None:
@@ -245,9 +248,10 @@ def split_name(cases: Cases) -> str:
     return f"{cases.split.name} {cases.split.digest[:12]}"
 
 
-def _check_cases(scorer: Scorer, cases: Cases) -> None:
+def check_cases(name: str, cases: Cases) -> None:
+    """Raises UserError where there is nothing to judge the scorer of that name on."""
     if not len(cases):
-        raise UserError(f"no {cases.part} cases to judge {scorer.name} on", remedy="see what the split left out")
+        raise UserError(f"no {cases.part} cases to judge {name} on", remedy="see what the split left out")
 
 
 def _check_shape(scorer: Scorer, method: str, given: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -17,7 +17,7 @@ import polars as pl
 from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.data.formats import open_table
 from napo.data.split import Cases
-from napo.errors import UserError, UserErrors, nearest
+from napo.errors import UserError, nearest, raise_together
 
 TREC = (".run", ".trec")
 _TREC_FIELDS = "query Q0 item rank score tag"
@@ -59,8 +59,7 @@ def read_ranked(path: Path, cases: Cases) -> RankedRows:
     rows = RankedRows(path, cases, case, items, score, place)
     errors = [*wrong_cases(rows), *_unknown_items(rows, frame), *wrong_scores(rows)]
     errors = errors or [*_repeated(rows), *_contradictions(rows, frame)]  # which rest on what the others are about
-    if errors:
-        raise errors[0] if len(errors) == 1 else UserErrors(errors)
+    raise_together(errors)
     return rows
 
 

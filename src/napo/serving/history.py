@@ -12,7 +12,7 @@ import numpy as np
 
 from napo.arrays import IntArray
 from napo.data.catalog import Catalog
-from napo.errors import UserError, UserErrors
+from napo.errors import UserError, raise_together
 
 MOST_ERRORS = 5  # looking for the nearest titles takes time, and nobody reads fifty of them
 
@@ -48,8 +48,7 @@ def read_items(texts: Sequence[str], catalog: Catalog, *, where: str = "history"
             errors.append(error)
             if len(errors) == MOST_ERRORS:
                 break
-    if errors:
-        raise errors[0] if len(errors) == 1 else UserErrors(errors)
+    raise_together(errors)
     twins = dict.fromkeys(catalog.titles[items[0]] for items in found if len(items) > 1)
     return Named(
         items=np.array([items[0] for items in found], dtype=np.int64),

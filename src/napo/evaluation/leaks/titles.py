@@ -15,7 +15,9 @@ import numpy as np
 from scipy import stats
 
 from napo.arrays import BoolArray, FloatArray, IntArray
+from napo.data.catalog import equal_titles
 from napo.evaluation.leaks.check import Check, LeakInputs, PromptText, Word, first_places, share
+from napo.evaluation.protocols import histories_of
 
 
 def title(inputs: LeakInputs) -> Check:
@@ -28,7 +30,8 @@ def title(inputs: LeakInputs) -> Check:
     """
     lists, cases = inputs.test_lists, inputs.test_cases
     titles = [folded(one) for one in inputs.split.catalog.titles]
-    histories = [_newest(cases.history(case), inputs.prompt) for case in range(len(cases))]
+    shown = None if inputs.prompt is None else inputs.prompt.max_history
+    histories = histories_of(cases, slice(0, len(cases)), shown)
     hits = {name: first_places(scores, lists) for name, scores in _rules(titles, histories, lists.items).items()}
     rates = {name: float(found.mean()) for name, found in hits.items()}
     best = max(rates, key=rates.__getitem__)
@@ -61,7 +64,7 @@ def titles_in_prompt(
     titles: Sequence[str], histories: Sequence[IntArray], prompt: PromptText, items: IntArray
 ) -> BoolArray:
     """(cases, C) whether a candidate's title stands in the prompt's words or is a title of the history shown."""
-    groups = _groups(titles)
+    groups = equal_titles(titles)
     words = folded(" ".join(prompt.words))
     in_words = np.array(
         [one in words and re.search(rf"(?<!\w){re.escape(one)}(?!\w)", words) is not None for one in titles]
@@ -69,17 +72,6 @@ def titles_in_prompt(
     rows = zip(histories, items, strict=True)
     in_history = np.array([np.isin(groups[row], groups[history]) for history, row in rows])
     return np.asarray(in_history | in_words[items])
-
-
-def _groups(titles: Sequence[str]) -> IntArray:
-    """(items,) equal numbers where titles are equal."""
-    first: dict[str, int] = {}
-    return np.array([first.setdefault(one, len(first)) for one in titles], dtype=np.int64)
-
-
-def _newest(history: IntArray, prompt: PromptText | None) -> IntArray:
-    limit = None if prompt is None else prompt.max_history
-    return history if limit is None else history[max(0, len(history) - limit) :]
 
 
 def _rules(titles: Sequence[str], histories: Sequence[IntArray], items: IntArray) -> dict[str, FloatArray]:

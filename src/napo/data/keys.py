@@ -17,6 +17,7 @@ from napo.arrays import BoolArray, IntArray
 from napo.data.formats._base import category
 
 Numbers = NDArray[np.int32]
+_SLOTS = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +56,12 @@ def comes_again(frame: pl.DataFrame) -> BoolArray:
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     if not twice.size:  # so it is in most logs, and a sort has shown it in a second
         return np.zeros(len(pairs), dtype=np.bool_)
-    nearest = np.searchsorted(twice, pairs).clip(max=len(twice) - 1)
-    return np.asarray(twice[nearest] == pairs)
+    marked = np.zeros(_SLOTS, dtype=np.bool_)  # one look rules out most pairs; the others are searched for
+    marked[twice & (_SLOTS - 1)] = True
+    again: BoolArray = marked[pairs & (_SLOTS - 1)]
+    rows = np.flatnonzero(again)
+    again[rows] = np.isin(pairs[rows], twice)
+    return again
 
 
 def met_before(frame: pl.DataFrame) -> BoolArray:

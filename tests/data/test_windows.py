@@ -1,5 +1,7 @@
 """load_windows: rows of ids and of titles, what is left out and named, and mistakes that name their line."""
 
+import gzip
+
 import pytest
 
 from napo.data.windows import load_windows
@@ -118,3 +120,29 @@ def test_users_for_some_rows_alone_are_refused(tmp_path):
     write(tmp_path / "test.jsonl", ids(([0], 1)))
     with pytest.raises(UserError, match="some rows carry a `user`"):
         load_windows(settings_of(tmp_path))
+
+
+TITLED = titled(("Air::Moby", "Björk", ["Björk", "Air", "Moby"]))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_rows_are_read_in_the_encodings_that_logs_are_and_a_guess_is_said(tmp_path, encoding):
+    write_items(tmp_path)
+    text = TITLED.replace("\\u00f6", "ö")
+    assert "ö" in text
+    (tmp_path / "valid.json").write_bytes(text.encode(encoding))
+    write(tmp_path / "test.json", TITLED)
+    read = load_windows(settings_of(tmp_path))
+    assert read.windows[0].next == 2
+    assert any("valid.json: not UTF-8" in note for note in read.notes) == (encoding == "cp1252")
+
+
+def test_rows_are_unpacked_by_what_they_are_not_by_their_name(tmp_path):
+    write_items(tmp_path)
+    (tmp_path / "valid.json").write_bytes(gzip.compress(TITLED.encode()))
+    write(tmp_path / "test.json", TITLED)
+    assert len(load_windows(settings_of(tmp_path)).windows) == 2
+    (tmp_path / "valid.json").write_bytes(gzip.compress(TITLED.encode())[:-9])
+    with pytest.raises(UserError, match="the gzip file is damaged") as stopped:
+        load_windows(settings_of(tmp_path))
+    assert stopped.value.where.endswith("valid.json")

@@ -5,12 +5,10 @@ Takes   DataSettings: `train`, `valid`, `test`, files of rows, and `items` with 
 Gives   Windows: the rows as item numbers, the Catalog, counts of what was left out, notes for people
 
 A file holds JSON lines, {"history": [ids, oldest first], "next": id} with or without "user", or one list of such rows;
-or the rows are titles (data.title_rows). Any of it may be gzipped.
+or the rows are titles (data.title_rows). Packing and encoding are told as of any file (data.formats).
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,8 +22,7 @@ from napo.arrays import IntArray
 from napo.data._digest import digest_of
 from napo.data.catalog import Catalog
 from napo.data.events import numbered
-from napo.data.formats import Told, open_table
-from napo.data.formats._base import EMPTY
+from napo.data.formats import EMPTY, Told, open_table, text_of
 from napo.data.readers import read_items
 from napo.data.settings import ROW_FILES, DataSettings
 from napo.data.tally import Tally
@@ -95,7 +92,7 @@ def load_windows(settings: DataSettings) -> Windows:
     assert settings.items is not None, "DataSettings has made sure"
     tally = Tally()
     paths = {name: path for name in ROW_FILES if (path := getattr(settings, name)) is not None}
-    read = {name: _read_rows(path, settings.encoding) for name, path in paths.items()}
+    read = {name: _read_rows(path, settings.encoding, tally) for name, path in paths.items()}
     listed = read_items(
         open_table(settings.items, Told(settings.encoding, settings.separator), format=settings.items_format),
         settings.columns,
@@ -125,11 +122,14 @@ def load_windows(settings: DataSettings) -> Windows:
     return Windows(catalog, tuple(windows), tally.counts, tally.examples, tuple(tally.notes))
 
 
-def _read_rows(path: Path, encoding: str | None) -> list[dict[str, Any]]:
+def _read_rows(path: Path, encoding: str | None, tally: Tally) -> list[dict[str, Any]]:
     """The rows as the file has them, each either ids as texts or titles. All its mistakes at once, by line or row."""
+    text, note = text_of(path, Told(encoding))
+    if note:
+        tally.note(note)
     rows: list[dict[str, Any]] = []
     errors: list[UserError] = []
-    for place, found in _objects(_text_of(path, encoding), path):
+    for place, found in _objects(text, path):
         try:
             rows.append(_checked(found, place))
         except UserError as error:
@@ -140,20 +140,6 @@ def _read_rows(path: Path, encoding: str | None) -> list[dict[str, Any]]:
     if not rows:
         raise UserError("the file has no rows", where=str(path), remedy=EMPTY)
     return rows
-
-
-def _text_of(path: Path, encoding: str | None) -> str:
-    """The text of a file of JSON, which is UTF-8 unless said otherwise, unpacked where its name ends in `.gz`."""
-    try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix.lower() == ".gz" else data
-        return data.decode(encoding or "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"byte {error.start + 1} is not {error.encoding}", where=str(path), remedy="`encoding`"
-        ) from error
-    except (OSError, EOFError, zlib.error, LookupError) as error:
-        raise UserError(f"the file can't be read: {error}", where=str(path)) from error
 
 
 def _objects(text: str, path: Path) -> Iterable[tuple[str, Any]]:

@@ -12,10 +12,12 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from napo.data.formats._base import EMPTY as EMPTY
 from napo.data.formats._base import OpenFile as OpenFile
 from napo.data.formats._base import Place as Place
 from napo.data.formats._base import Told as Told
 from napo.data.formats._base import look_at
+from napo.data.formats._encoding import utf8
 from napo.errors import UserError, nearest
 
 # asked in turn: those that look for more come first, and csv takes what is left
@@ -24,8 +26,7 @@ _ORDER = ("parquet", "movielens", "recbole", "amazon", "steam", "goodreads", "js
 
 def open_table(path: Path, told: Told | None = None, *, format: str | None = None) -> OpenFile:
     """Open a file in the format that was named, else in the first that it looks like."""
-    if not path.is_file():
-        raise UserError(f"there is no file {path}", where=str(path), remedy=_files_like(path))
+    _check_is_there(path)
     told = told or Told()
     head = look_at(path)
     if format is None:
@@ -33,6 +34,19 @@ def open_table(path: Path, told: Told | None = None, *, format: str | None = Non
         format = "csv" if told.header else next(name for name in _ORDER if _module(name).matches(head))
     file: OpenFile = _module(format).open_file(head, told)
     return file
+
+
+def text_of(path: Path, told: Told) -> tuple[str, str | None]:
+    """The whole text of a file that is no table, and a note where its encoding was guessed."""
+    _check_is_there(path)
+    content = utf8(path, told.encoding)
+    with content.text() as text:
+        return text.read(), content.note
+
+
+def _check_is_there(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"there is no file {path}", where=str(path), remedy=_files_like(path))
 
 
 def _module(name: str) -> ModuleType:

@@ -23,14 +23,24 @@ from napo.recipe_reading import Layer, Mistake, Reading, raise_all, read_layers
 __all__ = ["Method", "Recipe", "check_methods", "differences", "load_recipe"]
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = (), *, files: bool = True, methods: bool = False) -> Recipe:
+def load_recipe(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    over: Sequence[Layer] = (),
+    whole: Sequence[str] = (),
+    files: bool = True,
+    methods: bool = False,
+) -> Recipe:
     """The recipe at `path` with overrides such as `sft.lr=1e-3`.
 
+    over: layers of other files, between the recipe and the overrides; sections named in `whole` that one of them has
+    take the place of the recipe's instead of being merged with it.
     files: the data files must be there; not asked of a finished run's recipe, whose data may have moved.
     methods: as `check_methods`, so that the mistakes in the methods' settings come with all the others.
     """
     reading = Reading()
-    layer = read_layers(path, overrides, OWN_KEYS, reading)
+    layer = read_layers(path, overrides, OWN_KEYS, reading, over=over, whole=whole)
     recipe, wrong, mistakes = _validated(layer)
     mistakes += [*reading.mistakes, *clash_mistakes(recipe, wrong), *name_mistakes(recipe, wrong)]
     if files:

@@ -96,7 +96,8 @@ def _near_keys(inner: Key, model: type[BaseModel], prefix: Key, of: str) -> str:
 
 def _model_at(model: type[BaseModel], key: Key) -> type[BaseModel]:
     for part in key:
-        model = _model_in(model.model_fields[part].annotation) or model
+        info = model.model_fields.get(part)  # None: a name that the user gives, under a mapping of sections
+        model = (_model_in(info.annotation) if info is not None else None) or model
     return model
 
 

@@ -79,10 +79,20 @@ def raise_all(mistakes: Iterable[Mistake]) -> None:
     raise_together([UserError(m.what, where=str(m.place) if m.place else None, remedy=m.remedy) for m in ordered])
 
 
-def read_layers(path: Path, overrides: Sequence[str], own_keys: OwnKeys, reading: Reading) -> Layer:
-    """The recipe at `path` over what it extends, and the overrides over both."""
+def read_layers(
+    path: Path,
+    overrides: Sequence[str],
+    own_keys: OwnKeys,
+    reading: Reading,
+    *,
+    over: Sequence[Layer] = (),
+    whole: Sequence[str] = (),
+) -> Layer:
+    """The recipe at `path` over what it extends, `over` and the overrides over both; see `load_recipe`."""
     layer = read_file(path, reading)
     layer = laid_over(_base_of(layer, path, reading), layer, own_keys)
+    for top in over:
+        layer = laid_over(_without(layer, [name for name in whole if name in top.data]), top, own_keys)
     for text in overrides:
         layer = laid_over(layer, read_override(text, reading), own_keys)
     return layer
@@ -157,6 +167,11 @@ def laid_over(below: Layer, top: Layer, own_keys: OwnKeys) -> Layer:
 
     data = merge(below.data, top.data, ())
     return Layer(data, Places(places | top.places))
+
+
+def _without(layer: Layer, sections: Sequence[str]) -> Layer:
+    data = {name: value for name, value in layer.data.items() if name not in sections}
+    return Layer(data, Places({key: place for key, place in layer.places.items() if not key or key[0] in data}))
 
 
 def to_yaml(data: Mapping[str, Any]) -> str:

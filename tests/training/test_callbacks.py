@@ -48,7 +48,8 @@ def test_looks_and_checkpoints_come_at_their_steps_and_at_the_end(every, save_ev
             ("logs", control.should_log),
         ):
             seen[name] += [step] if asked else []
-    assert seen == {"looks": looks, "saves": saves, "logs": looks}  # each look has the loss of its step beside it
+    # each look and each checkpoint has the loss up to it beside it
+    assert seen == {"looks": looks, "saves": saves, "logs": saves}
 
 
 def test_a_line_that_is_due_anyway_stays_due():

@@ -1,4 +1,4 @@
-"""The command line: `napo train`, `evaluate`, `compare`, `recommend`, `data`, `catalog`, `demo`.
+"""The command line: `napo train`, `evaluate`, `compare`, `sweep`, `recommend`, `data`, `catalog`, `demo`.
 
 Path    what a person types -> [cli] -> training, evaluation, serving, data
 Takes   arguments; a UserError from anywhere below
@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from napo import __version__
-from napo.cli import catalog, data, judge, train, use
+from napo.cli import catalog, data, judge, sweep, train, use
 from napo.cli._console import speaks
 from napo.errors import UserError, UserErrors
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(judge.evaluate)
 app.command("compare")(judge.compare)
+app.command("sweep")(sweep.sweep)
 app.command("recommend")(use.recommend)
 app.add_typer(data.app, name="data")
 app.add_typer(catalog.app, name="catalog")
@@ -65,6 +66,8 @@ def _stopped(words: Sequence[str]) -> NoReturn:
     if not speaks():
         sys.exit(130)
     print("napo: stopped", file=sys.stderr)
+    if words and words[0] == "sweep":
+        print(f"  try   napo {shlex.join(words)}", file=sys.stderr)
     if words and words[0] == "train":
         again = [*words, *(["--resume"] if "--resume" not in words else [])]
         print(f"  try   napo {shlex.join(again)}", file=sys.stderr)

@@ -38,8 +38,9 @@ class Rhythm(TrainerCallback):
     ) -> TrainerControl:
         due = state.global_step % self.every == 0 or state.global_step == state.max_steps
         control.should_evaluate = due
-        control.should_log |= due
         control.should_save = due or (self.save_every is not None and state.global_step % self.save_every == 0)
+        # a logged figure is a mean since the last log: one that a resumed run would halve must end at its checkpoint
+        control.should_log |= control.should_save
         return control
 
 

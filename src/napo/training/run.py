@@ -69,7 +69,7 @@ def train_recipe(
     need_auxiliary: train the auxiliary recommender, where the recipe has one, even if no stage asks for it.
     Raises UserError where `out` holds another run, or one to be resumed with another recipe.
     """
-    recipe = _rooted(check_methods(recipe))
+    recipe = rooted(check_methods(recipe))
     join_ranks()
     progress = progress if is_main() else _Silent()
     bench, language = _begin(recipe, out, resume, progress)
@@ -229,7 +229,7 @@ def _is_new(recipe: Recipe, out: Path, resume: bool) -> bool:
     return True
 
 
-def _rooted(recipe: Recipe) -> Recipe:
+def rooted(recipe: Recipe) -> Recipe:
     """The recipe with its paths whole: it will be read again, from the run's folder."""
     data, prompt, model = recipe.data, recipe.prompt, recipe.model
     files = {name: getattr(data, name) for name in DATA_FILES}

@@ -1,0 +1,107 @@
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from napo.data.prepare import prepare
+from napo.errors import UserError
+from napo.evaluation.baselines import Chance, Popularity
+from napo.evaluation.judge import judge
+from napo.evaluation.saved import save_result
+from napo.experiments.plan import load_plan
+from napo.experiments.store import Store, collect
+from napo.files import write_aside
+from tests.experiments.world import write_recipes, write_sweep
+
+SWEEP = """
+title: Two rows
+methods:
+  SFT: {recipe: sft.yaml}
+  NAPO: {recipe: napo.yaml}
+data: {toy: {}}
+seeds: 2
+baselines: false
+"""
+
+
+class Loaded:
+    """Scores that depend on a seed, as a trained model's do."""
+
+    def __init__(self, items, seed):
+        self.name, self.values = f"model {seed}", np.random.default_rng(seed).random(items)
+
+    def candidate_scores(self, histories, candidates):
+        return self.values[candidates]
+
+
+@pytest.fixture
+def swept(tmp_path):
+    """A plan and a folder in which its cells are done, with results that no training made."""
+    write_recipes(tmp_path, evaluation={"protocols": ["cand20"]})
+    plan, out = load_plan(write_sweep(tmp_path, SWEEP)), tmp_path / "out"
+    for place, cell in enumerate(plan.cells):
+        prepared, folder = prepare(cell.recipe), out / "cells" / cell.key
+        save_result(judge(Loaded(40, place), prepared, "cand20"), folder / "results" / "cand20.parquet")
+        for name, said in {"checks": {}, "costs": {"seconds": 1.0, "peak_gb": 0.5}, "done": {}}.items():
+            with write_aside(folder / f"{name}.json") as aside:
+                aside.write_text(json.dumps(said))
+    return plan, out
+
+
+def test_a_table_from_the_store_has_the_rows_under_all_seeds(swept, tmp_path):
+    store = collect(*swept, tmp_path / "store")
+    table = store.table("toy", "cand20")
+    assert [(row.name, row.seeds) for row in table.rows] == [("SFT", 2), ("NAPO", 2)]
+    assert table.base == "SFT"
+    hits = pl.read_parquet(tmp_path / "store" / "metrics.parquet").filter(metric="HR@1", row="NAPO")["value"].mean()
+    assert table.rows[1].metrics["HR@1"].value == pytest.approx(hits)
+
+
+def test_the_store_says_which_case_was_ranked_where(swept, tmp_path):
+    collect(*swept, tmp_path / "store")
+    cases = pl.read_parquet(tmp_path / "store" / "cand20.parquet")
+    assert cases["cell"].n_unique() == 4
+    assert cases.select("users", "targets", "ranks").null_count().sum_horizontal().item() == 0
+
+
+def test_a_row_that_lacks_a_seed_stands_in_no_table_and_is_named(swept, tmp_path):
+    plan, out = swept
+    (out / "cells" / plan.cells[-1].key / "done.json").unlink()
+    store = collect(plan, out, tmp_path / "store")
+    assert store.missing("toy", "cand20") == ["NAPO"]
+    assert [row.name for row in store.table("toy", "cand20").rows] == ["SFT"]
+    assert (store.said["cells"], store.said["done"]) == (4, 3)
+
+
+def test_the_same_cells_make_the_same_files(swept, tmp_path):
+    for name in ("one", "two"):
+        collect(*swept, tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_an_unknown_base_is_named_with_its_neighbours(swept, tmp_path):
+    store = collect(*swept, tmp_path / "store")
+    with pytest.raises(UserError, match="no row 'NAP0'") as caught:
+        store.table("toy", "cand20", base="NAP0")
+    assert "`NAPO`" in caught.value.remedy
+
+
+def test_a_folder_without_a_store_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no results of a sweep"):
+        _ = Store(tmp_path).said
+
+
+def test_baselines_of_one_seed_stand_beside_rows_of_several(swept, tmp_path):
+    plan, out = swept
+    plan = load_plan(write_sweep(tmp_path, SWEEP.replace("baselines: false", "")))
+    for cell in plan.cells:
+        if cell.kind in ("popularity", "chance"):
+            prepared, folder = prepare(cell.recipe), out / "cells" / cell.key
+            scorer = Popularity(prepared.split.popularity) if cell.kind == "popularity" else Chance(40)
+            save_result(judge(scorer, prepared, "cand20"), folder / "results" / "cand20.parquet")
+            for name, said in {"checks": {}, "costs": {"seconds": 1.0, "peak_gb": 0.5}, "done": {}}.items():
+                (folder / f"{name}.json").write_text(json.dumps(said))
+    rows = [(row.name, row.seeds) for row in collect(plan, out, tmp_path / "store").table("toy", "cand20").rows]
+    assert rows == [("chance", 1), ("popularity", 1), ("SFT", 2), ("NAPO", 2)]

@@ -1,4 +1,4 @@
-"""The command line: `napo train`, `evaluate`, `compare`, `sweep`, `recommend`, `data`, `catalog`, `demo`.
+"""The command line: `napo train`, `evaluate`, `compare`, `sweep`, `reproduce`, `recommend`, `data`, `catalog`, `demo`.
 
 Path    what a person types -> [cli] -> training, evaluation, serving, data
 Takes   arguments; a UserError from anywhere below
@@ -33,6 +33,7 @@ app.command("train")(train.train)
 app.command("evaluate")(judge.evaluate)
 app.command("compare")(judge.compare)
 app.command("sweep")(sweep.sweep)
+app.command("reproduce")(sweep.reproduce)
 app.command("recommend")(use.recommend)
 app.add_typer(data.app, name="data")
 app.add_typer(catalog.app, name="catalog")

@@ -28,6 +28,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from napo.data.settings import DATA_FILES
 from napo.errors import UserError, did_you_mean
+from napo.experiments.asked import Asked, laid_down
 from napo.recipe import Recipe, differences, load_recipe
 from napo.recipe_checks import is_path
 from napo.recipe_keys import Count, FilePath, Section, Whole, Word
@@ -58,6 +59,7 @@ class Sweep(Section):
     title: Word = "Sweep"
     methods: Annotated[dict[Word, MethodEntry], Field(min_length=1)]
     data: Annotated[dict[Word, dict[str, Any]], Field(min_length=1)] = Field(default={"data": {}})
+    bring: list[Word] = Field(default_factory=list)  # data sets whose files the user has: --data NAME=FOLDER
     with_: dict[str, Any] = Field(default_factory=dict, alias="with")
     grid: Grid = Field(default_factory=dict)
     seeds: Count | list[Whole] = 1  # how many, from 0 on; or which
@@ -113,17 +115,16 @@ class Plan:
     cells: tuple[Cell, ...]
 
 
-def load_plan(path: Path, overrides: Sequence[str] = (), *, seeds: int | None = None) -> Plan:
+def load_plan(path: Path, overrides: Sequence[str] = (), asked: Asked | None = None) -> Plan:
     """The sweep at `path` and its cells. Raises UserError with all the mistakes of the sweep, or of a recipe in it.
 
-    seeds: in the place of the file's.
+    asked: what a command changes in the file.
     """
     reading = Reading()
     layer = read_file(path, reading)
     raise_all(reading.mistakes)
+    layer = laid_down(layer, asked or Asked(), path)
     sweep = _validated(layer, path)
-    if seeds is not None:
-        sweep = sweep.model_copy(update={"seeds": seeds})
     if unknown := set(sweep.tried) - set(sweep.methods):
         name = sorted(unknown)[0]
         raise UserError(f"`tried` names no method: {name!r}", where=str(path), remedy=did_you_mean(name, sweep.methods))

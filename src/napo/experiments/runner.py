@@ -47,15 +47,18 @@ class Outcomes:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run_plan(plan: Plan, out: Path, board: Board, *, jobs: int = 1) -> Outcomes:
-    """Run what is not done yet. On Ctrl-C the running cells keep a checkpoint, and KeyboardInterrupt goes on up."""
+def run_plan(plan: Plan, out: Path, board: Board, *, jobs: int = 1, minutes: float | None = None) -> Outcomes:
+    """Run what is not done yet. On Ctrl-C the running cells keep a checkpoint, and KeyboardInterrupt goes on up.
+
+    minutes: after so long no cell is begun.
+    """
     unique = list({cell.key: cell for cell in plan.cells}.values())
     outcomes = Outcomes(kept=[cell.key for cell in unique if is_done(out, cell)])
     waiting = [cell for cell in unique if cell.key not in outcomes.kept]
     for cell in waiting:
         _plan_cell(out, cell)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))  # the processes' share
-    queue = _Queue(waiting)
+    queue = _Queue(waiting, until=None if minutes is None else time.monotonic() + 60 * minutes)
     workers = [threading.Thread(target=_work, args=(queue, out, board, outcomes)) for _ in range(jobs)]
     for worker in workers:
         worker.start()
@@ -86,8 +89,8 @@ def _plan_cell(out: Path, cell: Cell) -> None:
 class _Queue:
     """Cells in order; one whose start is being made by another cell waits until that has ended."""
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        self._waiting = list(cells)
+    def __init__(self, cells: Sequence[Cell], until: float | None = None) -> None:
+        self._waiting, self._until = list(cells), until
         self._making: dict[str, str] = {}  # start -> the cell that makes it
         self._made: set[str] = set()
         self._changed = threading.Condition()
@@ -95,7 +98,7 @@ class _Queue:
     def take(self) -> Cell | None:
         """The next cell that can run, waiting for one if need be; None when none is left."""
         with self._changed:
-            while self._waiting:
+            while self._waiting and (self._until is None or time.monotonic() < self._until):
                 for place, cell in enumerate(self._waiting):
                     if cell.start in self._made or cell.start not in self._making:
                         self._making.setdefault(cell.start, cell.key)

@@ -25,14 +25,14 @@ class Finished:
     lines: list[str]
 
 
-def run_sweep(plan: Plan, out: Path, board: Board, *, jobs: int = 1) -> Finished:
+def run_sweep(plan: Plan, out: Path, board: Board, *, jobs: int = 1, minutes: float | None = None) -> Finished:
     """Run what is not done, and make the store and tables anew; several sweeps may share `out`, and so their cells.
 
     On Ctrl-C the store holds what is done, and KeyboardInterrupt goes on up.
     """
     folder = out / plan.source.stem
     try:
-        outcomes = run_plan(plan, out, board, jobs=jobs)
+        outcomes = run_plan(plan, out, board, jobs=jobs, minutes=minutes)
     except KeyboardInterrupt:
         if any(is_done(out, cell) for cell in plan.cells):
             collect(plan, out, folder / STORE)
@@ -64,7 +64,9 @@ def _lines(plan: Plan, outcomes: Outcomes, store: Store, folder: Path) -> list[s
         for protocol in store.protocols(data)
         if (lacking := store.missing(data, protocol))
     ]
-    total = len(outcomes.done) + len(outcomes.kept) + len(outcomes.failed)
-    lines.append(f"{total} cells: {len(outcomes.done)} run, {len(outcomes.kept)} kept, {len(outcomes.failed)} failed")
+    total = len({cell.key for cell in plan.cells})
+    counts = {"run": len(outcomes.done), "kept": len(outcomes.kept), "failed": len(outcomes.failed)}
+    counts["left for the next time"] = total - sum(counts.values())
+    lines.append(f"{total} cells: {', '.join(f'{count} {what}' for what, count in counts.items() if count)}")
     lines.append(f"The results are in {folder}")
     return lines

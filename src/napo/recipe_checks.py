@@ -106,8 +106,9 @@ def _model_clashes(recipe: Recipe) -> Iterator[Clash]:
 
 def _stage_clashes(recipe: Recipe) -> Iterator[Clash]:
     sft, preference = recipe.sft, recipe.preference
-    if sft is None and recipe.objective is None:
-        yield Clash(("sft", "objective"), "nothing to train: no `sft`, no `objective`", "leave out `sft: null`")
+    if sft is None and recipe.objective is None and recipe.model.name == "tiny":
+        what = "nothing to train: no `sft`, no `objective`, and `tiny` knows nothing from elsewhere"
+        yield Clash(("sft", "objective"), what, "leave out `sft: null`")
     if recipe.objective is None:
         preference = None
     elif preference is None:

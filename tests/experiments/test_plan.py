@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from napo.errors import UserError
@@ -123,3 +125,13 @@ def test_a_mistake_is_named_with_its_line(mistake, folder):
         load_plan(write_sweep(folder, text))
     whole = "\n".join([str(caught.value), *(f"{error}" for error in getattr(caught.value, "errors", []))])
     assert [part for part in said if part not in whole] == [], whole
+
+
+SHIPPED = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_sweep_loads_down_to_its_cells(path):
+    plan = load_plan(path)
+    assert {cell.method for cell in plan.cells if cell.kind == "model"} == set(plan.sweep.methods)
+    assert plan.sweep.base in plan.sweep.methods

@@ -6,12 +6,15 @@ import torch
 
 from napo.errors import UserError
 from napo.evaluation.protocols import evaluate_candidates
+from napo.evaluation.runs import display_name, evaluate_run
 from napo.models.language import open_folder
 from napo.recipe import Recipe, load_recipe
 from napo.training import run as run_module
 from napo.training.module import PreferenceModule
 from napo.training.run import train_recipe
 from napo.training.stage import run_stage
+from tests.cases.gpt2_world import write_gpt2
+from tests.commands import write_recipe
 from tests.tiny_world import Quiet, largest_file, tiny_keys, tiny_recipe
 
 
@@ -225,3 +228,17 @@ def test_a_model_is_ranked_at_the_temperature_it_was_trained_at(tmp_path):
     assert back.usage.temperature == back.policy.temperature == temperature
     hidden = torch.ones(1, 16)
     torch.testing.assert_close(back.policy.head(hidden, None) * temperature, back.model.lm_head(hidden))
+
+
+def test_a_model_from_elsewhere_can_be_judged_as_it_is(tmp_path):
+    folder = write_gpt2(tmp_path / "gpt2", ["Title number 3, Title number 14"], 300)
+    keys = tiny_keys(tmp_path / "data") | {"model": {"name": str(folder)}, "sft": None, "auxiliary": None}
+    recipe = Recipe.model_validate({**keys, "preference": None, "prompt": {"max_tokens": 256}})
+    assert display_name(recipe) == "zero-shot"
+    run = train_recipe(recipe, tmp_path / "run", progress=Quiet())
+    assert run.outcomes == {}
+    (table,) = evaluate_run(run.folder, protocol="cand20")
+    assert table.rows[-1].name == "zero-shot"
+    write_recipe(tmp_path / "tiny.yaml", {**keys, "model": {"name": "tiny"}})
+    with pytest.raises(UserError, match="knows nothing from elsewhere"):
+        load_recipe(tmp_path / "tiny.yaml")

@@ -13,7 +13,7 @@ from napo.cli._console import stderr, stdout
 from napo.cli.judge import is_override
 from napo.errors import UserError, did_you_mean
 
-REPRODUCTIONS = Path("recipes/reproduce")
+REPRODUCTIONS = Path("sweeps")
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys that every recipe gets.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds, in the place of the file's.")]

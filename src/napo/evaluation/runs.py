@@ -137,5 +137,5 @@ NAMES = {
 def display_name(recipe: Recipe) -> str:
     """The recipe's method as tables call it."""
     if recipe.objective is None:
-        return "SFT"
+        return "zero-shot" if recipe.sft is None else "SFT"
     return NAMES.get(recipe.objective.name, recipe.objective.name)

@@ -65,3 +65,88 @@ def test_listing_names_imports_no_torch():
     listed = printed(code)
     assert "'sdpo'" in listed
     assert listed.endswith("False")
+
+
+# An objective's own file
+
+WHOLE = """
+from torch import nn
+from napo.objectives import Strict
+
+class Settings(Strict):
+    weight: float = 1.0
+
+class Objective(nn.Module):
+    needs_rejected = needs_reference = needs_auxiliary = False
+
+    def __init__(self, settings):
+        super().__init__()
+        self.settings = settings
+"""
+
+
+def own(tmp_path, code: str):
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    return path
+
+
+def test_an_objective_may_be_a_file(tmp_path):
+    module = plugins.load("objectives", str(own(tmp_path, WHOLE)))
+    made = plugins.objective(module.__file__, module.Settings(weight=2.0))
+    assert made.settings.weight == 2.0
+
+
+def test_a_file_is_run_once_for_each_content(tmp_path):
+    first = plugins.load("objectives", str(own(tmp_path, WHOLE)))
+    assert plugins.load("objectives", str(own(tmp_path, WHOLE))) is first
+    other = plugins.load("objectives", str(own(tmp_path, WHOLE + "\nCHANGED = True\n")))
+    assert other.CHANGED
+    assert not hasattr(first, "CHANGED")
+
+
+def test_settings_may_be_annotated_by_names_that_python_reads_later(tmp_path):
+    code = "from __future__ import annotations\nfrom typing import Literal\nKind = Literal['a', 'b']\n" + WHOLE.replace(
+        "weight: float = 1.0", "kind: Kind = 'a'"
+    )
+    assert plugins.load("objectives", str(own(tmp_path, code))).Settings(kind="b").kind == "b"
+
+
+@pytest.mark.parametrize(
+    ("code", "what", "line"),
+    [
+        ("x = 1\ndef f(:\n", "no valid Python", 2),
+        ("import torch\nimport no_such_package\n", "ModuleNotFoundError: No module named 'no_such_package'", 2),
+        ("a = 1\nb = 2\nc = a / 0\n", "ZeroDivisionError", 3),
+        ("", "no class `Settings` and no class `Objective`", None),
+        (WHOLE.split("class Objective")[0], "no class `Objective`", None),
+        (WHOLE.replace("(nn.Module)", ""), "`Objective` is no torch.nn.Module", None),
+        (WHOLE.replace("(Strict)", ""), "`Settings` is no Strict", None),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_with_its_line(tmp_path, code, what, line):
+    path = own(tmp_path, code)
+    for _ in range(2):  # nothing of the first try stays
+        with pytest.raises(UserError) as caught:
+            plugins.load("objectives", str(path))
+        assert what in caught.value.what
+        assert caught.value.where == (str(path) if line is None else f"{path}, line {line}")
+        assert "docs/own-objective.md" in caught.value.remedy
+
+
+def test_an_objective_that_does_not_say_what_it_needs_is_a_mistake(tmp_path):
+    path = own(tmp_path, WHOLE.replace("needs_reference = ", ""))
+    module = plugins.load("objectives", str(path))
+    with pytest.raises(UserError, match="no needs_reference") as caught:
+        plugins.objective(str(path), module.Settings())
+    assert caught.value.where == str(path)
+
+
+def test_a_file_that_is_not_there_is_a_mistake(tmp_path):
+    with pytest.raises(UserError, match="no file"):
+        plugins.load("objectives", str(tmp_path / "gone.py"))
+
+
+def test_only_objectives_may_be_files(tmp_path):
+    with pytest.raises(UserError, match="among negatives"):
+        plugins.load("negatives", str(own(tmp_path, WHOLE)))

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from napo import plugins
 from napo.data.settings import DATA_FILES
 from napo.recipe_checks import clash_mistakes, file_mistakes, is_path, method_mistakes, name_mistakes
 from napo.recipe_keys import OWN_KEYS, Method, Recipe
@@ -103,6 +104,7 @@ def _rooted(layer: Layer) -> dict[str, Any]:
         # a model's name may be a folder or a GGUF file: then it starts or ends like one
         ("model", "name", lambda text: text.startswith(("./", "../", "~")) or text.endswith(".gguf")),
         ("prompt", "template", is_path),
+        ("objective", "name", plugins.is_file),
     ):
         text, place = _text_at(data, section, key), layer.places.of((section, key))
         if text is not None and names_file(text) and place is not None:

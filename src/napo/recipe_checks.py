@@ -16,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 
 from napo import plugins
 from napo.data.settings import DATA_FILES
-from napo.errors import nearest
+from napo.errors import UserError, nearest
 from napo.recipe_keys import TINY_ONLY, Method, Recipe, Stage
 from napo.recipe_mistakes import mistakes_of, remedy_for
-from napo.recipe_reading import Mistake
+from napo.recipe_reading import Mistake, Place
 
 # the keys that name a method, and what their methods are called; the first two are folders of napo
 METHODS = {
@@ -144,16 +144,24 @@ def file_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> Iterator[Mis
     named.append(("prompt", "template", Path(template) if is_path(template) else None))
     for section, key, path in named:
         if section not in wrong and path is not None and not (path.is_file() or (path / "manifest.json").is_file()):
-            there = [found.name for found in path.parent.glob("*") if found.is_file()]
-            start = "`data.folder`, or else " if section == "data" else ""
-            remedy = ", ".join(nearest(path.name, there)) or f"paths in a recipe start from {start}the recipe's folder"
-            yield Mistake(f"`{section}.{key}`: no file {path}", recipe.places.of((section, key)), remedy)
+            yield _no_file(recipe, (section, key), path)
+
+
+def _no_file(recipe: Recipe, key: tuple[str, str], path: Path) -> Mistake:
+    there = [found.name for found in path.parent.glob("*") if found.is_file()]
+    start = "`data.folder`, or else " if key[0] == "data" else ""
+    remedy = ", ".join(nearest(path.name, there)) or f"paths in a recipe start from {start}the recipe's folder"
+    return Mistake(f"`{'.'.join(key)}`: no file {path}", recipe.places.of(key), remedy)
 
 
 def name_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> Iterator[Mistake]:
     """The methods and templates that nobody knows; nothing is imported."""
     for key, method in _methods(recipe, wrong):
-        if method.name not in method_names(key):
+        if _is_known(key, method.name):
+            continue
+        if key == "objective" and plugins.is_file(method.name):
+            yield _no_file(recipe, ("objective", "name"), Path(method.name))
+        else:
             remedy = remedy_for(method.name, method_names(key), METHODS[key])
             place = recipe.places.of((*key.split("."), "name"))
             yield Mistake(f"no {method.name!r} among {METHODS[key]}", place, remedy)
@@ -166,6 +174,11 @@ def name_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> Iterator[Mis
 
 def method_names(key: str) -> tuple[str, ...]:
     return tuple(LISTED[key]) if key in LISTED else plugins.names(METHODS[key])
+
+
+def _is_known(key: str, name: str) -> bool:
+    """Whether a method has that name; of an objective it may be a file that is there."""
+    return name in method_names(key) or (key == "objective" and plugins.is_file(name) and Path(name).is_file())
 
 
 def template_names() -> list[str]:
@@ -182,20 +195,31 @@ def method_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> tuple[Reci
     mistakes: list[Mistake] = []
     whole = recipe
     for key, method in _methods(recipe, wrong):
-        if method.name not in method_names(key):
+        if not _is_known(key, method.name):
             continue
-        module, settings_type = _settings_type(key, method.name)
         try:
+            module, settings_type = _settings_type(key, method.name)
             settings = settings_type.model_validate(method.settings)
         except ValidationError as error:
             of, prefix = f"{key} {method.name}", tuple(key.split("."))
             mistakes += mistakes_of(error, settings_type, recipe.places, prefix=prefix, of=of)
             continue
+        except UserError as error:
+            mistakes.append(_in_file(error))
+            continue
         declared = {name: getattr(method, name) for name in type(method).model_fields}
         filled = type(method).model_validate({**declared, **settings.model_dump(mode="json")})
         whole = _with(whole, key.split("."), filled)
-        mistakes += _said(_needs(recipe, key, module, settings), recipe, wrong)
+        try:
+            mistakes += _said(_needs(recipe, key, module, settings), recipe, wrong)
+        except UserError as error:
+            mistakes.append(_in_file(error))
     return whole, mistakes
+
+
+def _in_file(error: UserError) -> Mistake:
+    """A mistake in the file of an objective: its place is there, not in the recipe."""
+    return Mistake(error.what, Place(error.where, Path()) if error.where else None, error.remedy)
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -228,7 +252,8 @@ def _needs(recipe: Recipe, key: str, module: ModuleType, settings: BaseModel) ->
     """What an objective or a sampler needs and the recipe does not have."""
     needs_reference, needs_auxiliary = False, False
     if key == "objective":
-        objective = module.Objective(settings)
+        assert recipe.objective is not None
+        objective = plugins.objective(recipe.objective.name, settings)
         needs_reference, needs_auxiliary = objective.needs_reference, objective.needs_auxiliary
     elif key == "negatives" and recipe.objective is not None:
         needs_auxiliary = module.Sampler.needs_auxiliary

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, PrivateAttr
 
+from napo import plugins
 from napo.data.settings import DataSettings, SplitSettings
 from napo.recipe_reading import OwnKeys, Places, to_yaml
 from napo.settings import Strict
@@ -35,6 +36,11 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: Word
+
+    @property
+    def file(self) -> Path | None:
+        """The user's own file that an objective's name names; None for a method that goes by a name."""
+        return Path(self.name) if plugins.is_file(self.name) else None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -179,7 +185,7 @@ class Recipe(Section):
     auxiliary: Method | None = Method(name="sasrec")
     sft: SftSection | None = SftSection()
     preference: PreferenceSection | None = PreferenceSection()
-    objective: Method | None = None  # None: no preference stage
+    objective: Method | None = None  # by name, or a file of one's own: ./my_loss.py; None: no preference stage
     negatives: Negatives = Negatives(name="uniform")
     evaluation: EvaluationSection = EvaluationSection()
     seed: Whole = 0

@@ -135,7 +135,8 @@ NAMES = {
 
 
 def display_name(recipe: Recipe) -> str:
-    """The recipe's method as tables call it."""
+    """The recipe's method as tables call it; an objective of the user's own has its file's name."""
     if recipe.objective is None:
         return "zero-shot" if recipe.sft is None else "SFT"
-    return NAMES.get(recipe.objective.name, recipe.objective.name)
+    name, file = recipe.objective.name, recipe.objective.file
+    return file.stem if file is not None else NAMES.get(name, name)

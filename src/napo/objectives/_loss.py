@@ -24,6 +24,9 @@ class Loss:
     losses: Tensor
     figures: dict[str, Tensor]
 
+    def __post_init__(self) -> None:
+        assert self.losses.ndim == 1, f"losses: (n,), one an example, not {tuple(self.losses.shape)}"
+
 
 def log_ratios(policy: Tensor, reference: Tensor | None) -> Tensor:
     """log (policy / reference) of each title; the policy's own log-probs where there is no reference."""

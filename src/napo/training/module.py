@@ -46,7 +46,8 @@ class PreferenceModule(nn.Module):
         return Scored(by_title[columns], tokens.lengths[columns], batch.get("reference"), _side(batch))
 
     def forward(self, batch: dict[str, Any]) -> Loss:
-        loss: Loss = self.objective(self.scored(batch))
+        loss = self.objective(self.scored(batch))
+        assert isinstance(loss, Loss), f"an objective gives a Loss, not a {type(loss).__name__}"
         return loss
 
 

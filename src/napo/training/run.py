@@ -28,6 +28,7 @@ from napo.models.language import LanguageModel, create, recipe_dropout
 from napo.models.pretrained import KNOWN
 from napo.models.sasrec import SASRec
 from napo.models.tokens import tokenizer_digest
+from napo.plugins import file_digest
 from napo.recipe import Recipe, check_methods, differences, load_recipe
 from napo.recipe_checks import is_path
 from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasrec
@@ -72,7 +73,9 @@ def train_recipe(
     recipe = rooted(check_methods(recipe))
     join_ranks()
     progress = progress if is_main() else _Silent()
-    bench, language = _begin(recipe, out, resume, progress)
+    own = recipe.objective.file if recipe.objective is not None else None
+    recipe = _with_objective(recipe, None if own is None else out.resolve() / own.name)
+    bench, language = _begin(recipe, own, out, resume, progress)
     prepared, outcomes = bench.prepared, dict[str, Outcome]()
     if need_auxiliary and recipe.auxiliary is not None:
         bench.auxiliary()
@@ -173,24 +176,28 @@ class Workbench:
         return self.shared / f"{name}-{key}"
 
 
-def _begin(recipe: Recipe, out: Path, resume: bool, progress: Progress) -> tuple[Workbench, LanguageModel]:
-    """All that comes before training. A mistake that shows here leaves no folder: a mended recipe can have its name."""
+def _begin(
+    recipe: Recipe, own: Path | None, out: Path, resume: bool, progress: Progress
+) -> tuple[Workbench, LanguageModel]:
+    """All that comes before training. A mistake that shows here leaves no folder: a mended recipe can have its name.
+
+    own: the file of the user's objective. A copy of it stays in the run's folder, and the copy is what trains.
+    """
     new = False
     try:
         with main_first():
-            if is_main() and (new := _is_new(recipe, out, resume)):
-                with write_aside(out / RECIPE) as aside:
-                    aside.write_text(recipe.resolved_yaml(), encoding="utf-8")
+            if is_main() and (new := _is_new(recipe, own, out, resume)):
+                _write_recipe(recipe, own, out)
             prepared = prepare(recipe, out)
             if is_main():
-                _write_run(recipe, prepared, out)
+                _write_run(recipe, own, prepared, out)
         for line in (f"{name}: {count:,}" for name, count in prepared.split.counts.items()):
             log.info(line)
         bench = Workbench(recipe, prepared, out.parent / "stages", progress)
         language = bench.start()
     except UserError:
         if new:
-            _give_back(out)
+            _give_back(out, own)
         raise
     if (shared := overlap(recipe, prepared))["sft_targets"]:
         progress.say(
@@ -200,8 +207,25 @@ def _begin(recipe: Recipe, out: Path, resume: bool, progress: Progress) -> tuple
     return bench, language
 
 
-def _give_back(out: Path) -> None:
-    for path in (out / RECIPE, out / RUN, *out.glob("candidates-*.npz")):
+def _write_recipe(recipe: Recipe, own: Path | None, out: Path) -> None:
+    if own is not None:
+        with write_aside(out / own.name) as aside:
+            aside.write_bytes(own.read_bytes())
+        recipe = _with_objective(recipe, Path(own.name))  # beside the recipe, wherever the folder goes
+    with write_aside(out / RECIPE) as aside:
+        aside.write_text(recipe.resolved_yaml(), encoding="utf-8")
+
+
+def _with_objective(recipe: Recipe, file: Path | None) -> Recipe:
+    """The recipe with its objective's file at another place; None: it has no file."""
+    if file is None or recipe.objective is None:
+        return recipe
+    return recipe.model_copy(update={"objective": recipe.objective.model_copy(update={"name": str(file)})})
+
+
+def _give_back(out: Path, own: Path | None) -> None:
+    copied = () if own is None else (out / own.name,)
+    for path in (out / RECIPE, out / RUN, *copied, *out.glob("candidates-*.npz")):
         with suppress(OSError):  # was not written yet
             path.unlink()
     for folder in (out, out.parent):
@@ -209,12 +233,18 @@ def _give_back(out: Path) -> None:
             folder.rmdir()
 
 
-def _is_new(recipe: Recipe, out: Path, resume: bool) -> bool:
+def _is_new(recipe: Recipe, own: Path | None, out: Path, resume: bool) -> bool:
     """Whether a run begins here; False: it is gone on with. Raises UserError where neither is possible."""
     path = out / RECIPE
     if path.is_file():
         if not resume:
             raise UserError(f"{out} holds a run already", remedy="--resume to go on with it, or --out another folder")
+        if own is not None and (kept := out / own.name).is_file() and file_digest(kept) != file_digest(own):
+            raise UserError(
+                f"the run was begun with another {own.name}: its copy is not what the recipe names now",
+                where=str(kept),
+                remedy="--out another folder, or put the file back as it was",
+            )
         if changed := differences(check_methods(load_recipe(path, files=False)), recipe):
             raise UserError(
                 f"the run was begun with another recipe: {', '.join(changed)} differ",
@@ -238,7 +268,9 @@ def rooted(recipe: Recipe) -> Recipe:
         prompt = prompt.model_copy(update={"template": str(Path(prompt.template).expanduser().resolve())})
     if model.name not in KNOWN and (folder := Path(model.name).expanduser()).exists():
         model = model.model_copy(update={"name": str(folder.resolve())})
-    return recipe.model_copy(update={"data": data, "prompt": prompt, "model": model})
+    recipe = recipe.model_copy(update={"data": data, "prompt": prompt, "model": model})
+    own = recipe.objective.file if recipe.objective is not None else None
+    return _with_objective(recipe, None if own is None else own.expanduser().resolve())
 
 
 class _Silent:
@@ -250,7 +282,7 @@ class _Silent:
     def say(self, text: str) -> None: ...
 
 
-def _write_run(recipe: Recipe, prepared: Prepared, out: Path) -> None:
+def _write_run(recipe: Recipe, own: Path | None, prepared: Prepared, out: Path) -> None:
     packages = ("napo", "torch", "transformers", "peft", "accelerate", "polars", "numpy")
     said = {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
@@ -263,6 +295,7 @@ def _write_run(recipe: Recipe, prepared: Prepared, out: Path) -> None:
         "counts": prepared.split.counts,
         "notes": [*prepared.split.notes, *prepared.log.notes],
         "overlap": overlap(recipe, prepared),
+        "objective_file": None if own is None else {"name": own.name, "sha256": file_digest(out / own.name)},
     }
     with write_aside(out / RUN) as aside:
         aside.write_text(json.dumps(said, indent=2, ensure_ascii=False), encoding="utf-8")

@@ -101,7 +101,7 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     """The preference stage: the recipe's objective over chosen and rejected titles."""
     assert recipe.preference is not None and recipe.objective is not None
     module = plugins.load("objectives", recipe.objective.name)
-    objective: nn.Module = module.Objective(module.Settings(**recipe.objective.settings))
+    objective: nn.Module = plugins.objective(recipe.objective.name, module.Settings(**recipe.objective.settings))
     plain = not objective.needs_rejected
     sampler = None if plain and recipe.prompt.kind == "next" else _sampler(recipe.negatives, prepared, auxiliary)
     listed = recipe.candidates.count if recipe.prompt.kind == "list" else 0

@@ -22,6 +22,10 @@ CASES = {
     "own": Settings(sharing=Sharing(gradient="own")),
     "none": Settings(sharing=Sharing(gradient="none", peers="random")),
     "row": Settings(sharing=Sharing(accept_ratio=1.0, pool="row"), reference=True, per="token"),
+    "variants": Settings(
+        sharing=Sharing(accept_ratio=0.5, similarity="item_mean", dedup=True),
+        margin=Margin(normalise="rank", scored_by="receiver", per="example"),
+    ),
     "alone": Settings(sharing=None, margin=Margin(normalise="standardise")),
 }
 
@@ -48,6 +52,8 @@ def scored(step: int, part: slice, parameters: torch.Tensor, width: int) -> Scor
         seen=seen[part, :width],
         history_vectors=torch.randn(count, 4, generator=random, dtype=torch.float64)[part],
         auxiliary=torch.randn(count, REJECTED, generator=random, dtype=torch.float64)[part],
+        history_means=torch.randn(count, 3, generator=random, dtype=torch.float64)[part],
+        item_vectors=torch.randn(60, 4, generator=random, dtype=torch.float64),
     )
     policy = -torch.nn.functional.softplus(features @ parameters)
     return Scored(policy[part], lengths[part], reference[part], side)

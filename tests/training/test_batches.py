@@ -229,8 +229,19 @@ def test_auxiliary_vectors_are_those_of_what_came_before_and_scores_their_dot_pr
         torch.testing.assert_close(batch["history_vectors"][example], expected)
         scores = torch.from_numpy(items)[batch["rejected"][example]] @ expected
         torch.testing.assert_close(batch["auxiliary"][example], scores)
+        mean = items[history].mean(axis=0) if len(history) else np.zeros(2, dtype=np.float32)
+        torch.testing.assert_close(batch["history_means"][example], torch.from_numpy(mean))
     _ = all_batches[0], all_batches[1]
     assert sorted(asked) == [3, 6, 9]  # each user's once, all together: no batch rounds them otherwise than another
+
+
+def test_means_of_item_vectors_are_over_the_newest_items_that_the_model_reads():
+    items = np.arange(ITEMS, dtype=np.float32)[:, None]
+    sequence = np.array([4, 7, 1, 9])
+    vectors = AuxiliaryVectors((sequence,), lambda asked: np.zeros((len(asked), 1), np.float32), items, length=2)
+    assert vectors.means(0, np.array([0, 1, 2, 3]))[:, 0].tolist() == [0, 4, 5.5, 4]
+    late = AuxiliaryVectors((sequence,), vectors.encode, items, begins=np.array([2]))
+    assert late.means(0, np.array([2, 3]))[:, 0].tolist() == [5.5, 4]  # (4 + 7) / 2, (4 + 7 + 1) / 3
 
 
 def test_the_reference_of_an_item_goes_with_it():

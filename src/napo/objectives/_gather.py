@@ -57,6 +57,8 @@ def gather_scored(scored: Scored) -> Scored:
             seen=gather_rows(side.seen, fill=-1),
             history_vectors=_gather_if(side.history_vectors),
             auxiliary=_gather_if(side.auxiliary),
+            history_means=_gather_if(side.history_means),
+            item_vectors=side.item_vectors,  # the catalog's, not the examples'
         ),
     )
 

@@ -87,6 +87,26 @@ def known_items(chosen: Tensor, seen: Tensor, rejected: Tensor) -> Tensor:
     return table[:, column]
 
 
+def one_copy(shared: Tensor, rejected: Tensor, closeness: Tensor) -> Tensor:
+    """(N, N * K) bool: of the titles that a row of `shared` names, each item once, and none of i's own rejected items.
+
+    The copy that stays is the closest example's; ties go to the earlier one. closeness: (N, N). rejected: (N, K).
+    """
+    examples, count = rejected.shape
+    distinct, column = torch.unique(rejected.flatten(), return_inverse=True)  # (G,), (N * K,)
+    item = column.expand(examples, -1)  # (N, N * K), indices into distinct
+    near = closeness.repeat_interleave(count, dim=1)
+    lowest = -torch.inf if near.is_floating_point() else torch.iinfo(near.dtype).min
+    top = near.new_full((examples, len(distinct)), lowest)
+    top = top.scatter_reduce(1, item, near.masked_fill(~shared, lowest), "amax")
+    nearest = shared & (near == top.gather(1, item))
+    place = torch.arange(examples * count, device=shared.device).expand(examples, -1)
+    first = place.new_full((examples, len(distinct)), examples * count)
+    first = first.scatter_reduce(1, item, place.masked_fill(~nearest, examples * count), "amin")
+    own = torch.zeros_like(first, dtype=torch.bool).scatter_(1, column.reshape(examples, count), True)
+    return nearest & (place == first.gather(1, item)) & ~own.gather(1, item)
+
+
 def _mix(keys: Tensor) -> Tensor:
     """The finaliser of SplitMix64, a bijection of int64 that leaves no pattern; products wrap around."""
     keys = keys + -7046029254386353131

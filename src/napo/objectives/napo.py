@@ -11,21 +11,19 @@ Each half has its switch: `sharing: null` (or accept_ratio 0) shares nothing; `m
 """
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napo.objectives._gather import gather_scored
 from napo.objectives._loss import Loss, log_ratios, preference, token_means
-from napo.objectives._peers import choose_peers, closeness_by, eligible_peers, known_items, peer_counts
-from napo.scoring.scored import Scored, Side
+from napo.objectives._margin import Margin, mean_scores, napo_margin, scaled_scores
+from napo.objectives._sharing import Average, Gradient, Sharing, set_sizes, shared_titles
+from napo.scoring.scored import Scored
 from napo.settings import Strict
-
-Gradient = Literal["full", "own", "none"]
-Average = Literal["sum", "mean"]
 
 
 def napo_loss(
@@ -70,94 +68,6 @@ def _log_mass(values: Tensor, sets: Tensor) -> Tensor:
     mass = sets.double() @ (values - highest).double().exp()
     log_mass = mass.clamp(min=torch.finfo(mass.dtype).tiny).log().to(values.dtype) + highest
     return log_mass.masked_fill(mass == 0, -torch.inf)
-
-
-def napo_margin(mean_score: Tensor, moving_mean: Tensor, *, base: float, sensitivity: float) -> Tensor:
-    """gamma = base (1 - sensitivity (M - Mbar)): low auxiliary scores are surely disliked and widen the margin.
-
-    It is in units of A, beta inside; a score far above the average can turn it negative.
-    """
-    return base * (1 - sensitivity * (mean_score - moving_mean))
-
-
-def set_sizes(rejected: Tensor, shared: Tensor | None) -> Tensor:
-    """(N,) the number of rejected titles in each N_i; (N, K) gives the type."""
-    sizes = rejected.new_full((rejected.shape[0],), rejected.shape[1])
-    return sizes if shared is None else sizes + shared.sum(dim=1)
-
-
-def mean_scores(scores: Tensor, shared: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(N,) M_i, the mean auxiliary score over N_i, and 0-d M, the mean over all pairs (i, n in N_i).
-
-    scores: (N, K) of each example's own rejected titles; a shared one keeps the score it has for its owner.
-    """
-    sums = scores.sum(dim=1)
-    if shared is not None:
-        sums = sums + shared.to(scores.dtype) @ scores.flatten()
-    sizes = set_sizes(scores, shared)
-    return sums / sizes, sums.sum() / sizes.sum()
-
-
-class Margin(Strict):
-    base: NonNegativeFloat = Field(
-        default=1.0, description="gamma0, the margin at an average auxiliary score; 0: no margin."
-    )
-    sensitivity: float = Field(
-        default=0.3, description="alpha: how much the margin moves with the auxiliary score; 0: it stays at base."
-    )
-    per: Literal["batch", "example"] = Field(
-        default="batch",
-        description="batch: one margin from the batch's mean score. example: one from each example's own mean.",
-    )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="Share of the past in the scores' moving average.")
-    bias_corrected: bool = Field(
-        default=True,
-        description="false: the moving average starts at 0 and needs some 20 steps, as in the authors' program.",
-    )
-    normalise: Literal["none", "sigmoid", "standardise"] = Field(
-        default="none",
-        description="sigmoid: scores pass through it first. standardise: M - Mbar is counted in moving standard"
-        " deviations of the scores. Both make sensitivity mean the same for any auxiliary model.",
-    )
-
-    @property
-    def adaptive(self) -> bool:
-        return self.base > 0 and self.sensitivity != 0
-
-
-class Sharing(Strict):
-    accept_ratio: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=0.7,
-        description="Share of the pool's other examples whose rejected titles are taken; null or 0: no sharing.",
-    )
-    gradient: Gradient = Field(
-        default="full", description="What learns: full, all titles; own, no shared ones; none, the chosen title alone."
-    )
-    peers: Literal["similar", "random", "least", "all"] = Field(
-        default="similar",
-        description="Which: by history vectors the most similar, by chance, the least, or the whole pool.",
-    )
-    pool: Literal["batch", "row"] = Field(
-        default="batch", description="batch: all examples of a step, on all ranks. row: the same user's other examples."
-    )
-    max_peers: PositiveInt | None = Field(default=None, description="At most so many peers an example.")
-    average: Average = Field(
-        default="sum", description="mean: shared titles do not add to the loss's size, only to its base."
-    )
-
-    @model_validator(mode="after")
-    def _all_is_all(self) -> Self:
-        if self.peers == "all" and self.max_peers is not None:
-            raise ValueError("without `max_peers` where `peers` is `all`")
-        return self
-
-    @property
-    def whole_pool(self) -> bool:
-        return self.peers == "all" or (self.accept_ratio == 1 and self.max_peers is None)
-
-    @property
-    def needs_vectors(self) -> bool:
-        return not self.whole_pool and self.peers != "random"
 
 
 class Settings(Strict):
@@ -221,7 +131,8 @@ class Objective(nn.Module):
             self.steps += self.training
             shared = None
             if sharing:
-                shared, figures["masked_share"] = self._shared(everyone.side, sharing)
+                assert everyone.side is not None, "sharing needs the examples' ids"
+                shared, figures["masked_share"] = shared_titles(everyone.side, sharing, self.steps)
             figures["effective_negatives"] = set_sizes(log_probs[:, 1:], shared).mean()
             gamma = self._margin(everyone, shared, figures)
             figures["gamma"] = gamma.mean()
@@ -236,31 +147,14 @@ class Objective(nn.Module):
         loss = preference(everyone, losses, settings.beta * log_probs, sft_weight=settings.sft_weight)
         return Loss(loss.losses, loss.figures | figures)
 
-    def _shared(self, side: Side | None, sharing: Sharing) -> tuple[Tensor, Tensor]:
-        """(N, N * K) who takes which rejected title, and the share of offered ones that the receiver knew."""
-        assert side is not None, "sharing needs the examples' ids"
-        assert sharing.accept_ratio is not None
-        peers = eligible_peers(side.user, side.chosen, side.rejected, pool=sharing.pool)
-        if not sharing.whole_pool:
-            assert sharing.peers != "all"
-            counts = peer_counts(peers, accept_ratio=sharing.accept_ratio, max_peers=sharing.max_peers)
-            closeness = closeness_by(sharing.peers, side.user, side.chosen, side.history_vectors, self.steps)
-            peers = choose_peers(peers, counts, closeness)
-        offered = peers.repeat_interleave(side.rejected.shape[1], dim=1)  # (N, N * K)
-        known = known_items(side.chosen, side.seen, side.rejected)
-        return offered & ~known, (offered & known).sum() / offered.sum().clamp(min=1)
-
     def _margin(self, everyone: Scored, shared: Tensor | None, figures: dict[str, Tensor]) -> Tensor:
         """gamma: 0-d, or (N,) with a margin per example. In training the moving averages move first."""
         margin, policy = self.settings.margin, everyone.policy
         if margin is None or not margin.adaptive:
             return policy.new_tensor(margin.base if margin else 0.0)
         assert everyone.side is not None, "an adaptive margin needs the auxiliary recommender's scores"
-        assert everyone.side.auxiliary is not None, "an adaptive margin needs the auxiliary recommender's scores"
-        scores = everyone.side.auxiliary.to(policy.dtype)
-        if margin.normalise == "sigmoid":
-            scores = scores.sigmoid()
-        own_mean, batch_mean = mean_scores(scores, shared)
+        scores, lent = scaled_scores(everyone.side, margin, shared, policy.dtype)
+        own_mean, batch_mean = mean_scores(scores, shared, lent)
         batch_variance = scores.var(correction=0)
         if self.training:
             self.moving_mean.lerp_(batch_mean.to(self.moving_mean.dtype), 1 - margin.momentum)

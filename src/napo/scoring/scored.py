@@ -18,6 +18,7 @@ class Side:
     chosen: (B,) item. rejected: (B, K) items, the columns of `Scored.policy` after the first. user: (B,) dense user.
     seen: (B, S) the user's training items, padded with -1.
     history_vectors: (B, d) the auxiliary recommender's vectors of the histories; None where nobody asked for them.
+    history_means: (B, d) means of its item vectors over the histories. item_vectors: (items, d) of the whole catalog.
     auxiliary: (B, K) the auxiliary recommender's raw scores of the example's own rejected items; None likewise.
     """
 
@@ -27,6 +28,8 @@ class Side:
     seen: Tensor
     history_vectors: Tensor | None = None
     auxiliary: Tensor | None = None
+    history_means: Tensor | None = None
+    item_vectors: Tensor | None = None
 
     def __post_init__(self) -> None:
         assert self.rejected.ndim == 2, f"rejected: (B, K) items, not {tuple(self.rejected.shape)}"
@@ -37,10 +40,12 @@ class Side:
         assert self.seen.shape[0] == examples, f"seen: ({examples}, S) items, not {tuple(self.seen.shape)}"
         for name in ("chosen", "rejected", "user", "seen"):
             assert getattr(self, name).dtype == torch.int64, f"{name} holds ids: int64, not {getattr(self, name).dtype}"
-        if self.history_vectors is not None:
-            shape = self.history_vectors.shape
-            assert len(shape) == 2, f"history_vectors: ({examples}, d), not {tuple(shape)}"
-            assert shape[0] == examples, f"history_vectors: ({examples}, d), not {tuple(shape)}"
+        for name in ("history_vectors", "history_means"):
+            if (vectors := getattr(self, name)) is not None:
+                assert vectors.ndim == 2, f"{name}: ({examples}, d), not {tuple(vectors.shape)}"
+                assert vectors.shape[0] == examples, f"{name}: ({examples}, d), not {tuple(vectors.shape)}"
+        if self.item_vectors is not None:
+            assert self.item_vectors.ndim == 2, f"item_vectors: (items, d), not {tuple(self.item_vectors.shape)}"
         if self.auxiliary is not None:
             shape = self.auxiliary.shape
             assert shape == self.rejected.shape, f"auxiliary: {tuple(self.rejected.shape)} scores, not {tuple(shape)}"

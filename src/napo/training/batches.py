@@ -34,23 +34,38 @@ class AuxiliaryVectors:
         encode: Callable[[list[IntArray]], FloatArray],
         items: FloatArray,
         begins: IntArray | None = None,
+        length: int | None = None,
     ) -> None:
         """sequences: each user's items up to the end of training. encode: histories -> (n, d); items: (items, d).
 
         A score is the dot product of the two. begins: (users,) the first position that is asked for; None: 0.
+        length: so many items of a history, the newest, the model reads; None: all of them.
         """
-        self.sequences, self.encode, self.items = sequences, encode, items
+        self.sequences, self.encode, self.items, self.length = sequences, encode, items, length
         self.begins = begins
-        self._users: dict[int, FloatArray] = {}
+        self._users: dict[int, tuple[FloatArray, FloatArray]] = {}
 
     def histories(self, user: int, positions: IntArray) -> FloatArray:
         """(s, d): vectors of what the user liked before each position."""
-        first = 0 if self.begins is None else int(self.begins[user])
+        return self._of(user)[0][positions - self._first(user)]
+
+    def means(self, user: int, positions: IntArray) -> FloatArray:
+        """(s, d): means of the item vectors of what the user liked before each position; of nothing: 0."""
+        return self._of(user)[1][positions - self._first(user)]
+
+    def _first(self, user: int) -> int:
+        return 0 if self.begins is None else int(self.begins[user])
+
+    def _of(self, user: int) -> tuple[FloatArray, FloatArray]:
         if user not in self._users:
             # all of a user's at once: in other company they would round otherwise, and the nearest peers be others
             sequence = self.sequences[user]
-            self._users[user] = self.encode([sequence[:stop] for stop in range(first, len(sequence))])
-        return self._users[user][positions - first]
+            stops = np.arange(self._first(user), len(sequence))
+            sums = np.concatenate([np.zeros((1, self.items.shape[1])), self.items[sequence].cumsum(0, np.float64)])
+            starts = np.zeros_like(stops) if self.length is None else np.maximum(stops - self.length, 0)
+            means = (sums[stops] - sums[starts]) / np.maximum(stops - starts, 1)[:, None]
+            self._users[user] = self.encode([sequence[:stop] for stop in stops]), means
+        return self._users[user]
 
 
 @dataclass(frozen=True)
@@ -158,7 +173,9 @@ class TrainingBatches(Dataset[Batch]):
                 np.einsum("sd,skd->sk", vector, settings.auxiliary.items[rejected])
                 for vector, (_, rejected, _) in zip(vectors, drawn, strict=True)
             ]
+            means = [settings.auxiliary.means(row.user, row.positions) for row, _, _ in drawn]
             batch["history_vectors"] = torch.from_numpy(np.concatenate(vectors)).float()
+            batch["history_means"] = torch.from_numpy(np.concatenate(means)).float()
             batch["auxiliary"] = torch.from_numpy(np.concatenate(scores)).float()
         return batch
 

@@ -5,6 +5,7 @@ Takes   a batch of tensors
 Gives   Loss; DDP, FSDP and DeepSpeed wrap this module like any other
 """
 
+from dataclasses import fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,10 +32,13 @@ class PreferenceModule(nn.Module):
         tree: PrefixTree,
         normalize: Normalize,
         temperature: AdaptiveTemperature | None = None,
+        item_vectors: Tensor | None = None,
     ) -> None:
+        """item_vectors: (items, d) the auxiliary recommender's; they are frozen, and no part of the state."""
         super().__init__()
         self.policy, self.objective, self.normalize, self.temperature = policy, objective, normalize, temperature
         self._tree, self._on_device = tree, TreeOnDevice(tree)
+        self._item_vectors = item_vectors
 
     def scored(self, batch: dict[str, Any]) -> Scored:
         """(B, 1 + K) log-probs of a batch under the policy as it is now."""
@@ -43,17 +47,17 @@ class PreferenceModule(nn.Module):
             self._on_device = TreeOnDevice(self._tree, tokens.input_ids.device)
         columns = batch["columns"]
         by_title = title_log_probs(self.policy, tokens, self._on_device, self.normalize, self.temperature)
-        return Scored(by_title[columns], tokens.lengths[columns], batch.get("reference"), _side(batch))
+        return Scored(by_title[columns], tokens.lengths[columns], batch.get("reference"), self._side(batch))
+
+    def _side(self, batch: dict[str, Any]) -> Side | None:
+        if "seen" not in batch:
+            return None
+        given = {field.name: batch[field.name] for field in fields(Side) if field.name in batch}
+        if self._item_vectors is not None:
+            self._item_vectors = self._item_vectors.to(batch["seen"].device)  # moves once
+        return Side(**given, item_vectors=self._item_vectors)
 
     def forward(self, batch: dict[str, Any]) -> Loss:
         loss = self.objective(self.scored(batch))
         assert isinstance(loss, Loss), f"an objective gives a Loss, not a {type(loss).__name__}"
         return loss
-
-
-def _side(batch: dict[str, Any]) -> Side | None:
-    if "seen" not in batch:
-        return None
-    names: list[str] = ["chosen", "rejected", "user", "seen"]
-    given: dict[str, Tensor] = {name: batch[name] for name in names}
-    return Side(**given, history_vectors=batch.get("history_vectors"), auxiliary=batch.get("auxiliary"))

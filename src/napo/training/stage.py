@@ -169,8 +169,14 @@ def _fit(
 ) -> TrainerState:
     language, settings = inputs.language, inputs.settings
     arguments = training_arguments(inputs, folder, begun=checkpoint is not None)
+    auxiliary = inputs.batches.settings.auxiliary
     module = PreferenceModule(
-        language.policy, inputs.objective, language.tree, language.usage.normalize, inputs.temperature
+        language.policy,
+        inputs.objective,
+        language.tree,
+        language.usage.normalize,
+        inputs.temperature,
+        None if auxiliary is None else torch.from_numpy(auxiliary.items),
     ).to(arguments.device)
     batches = _with_reference(inputs, module, folder)
     interrupt = StopOnInterrupt()

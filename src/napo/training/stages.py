@@ -195,7 +195,8 @@ def _vectors(prepared: Prepared, model: SASRec) -> AuxiliaryVectors:
 
     split = prepared.split
     trains = tuple(sequence[:stop] for sequence, stop in zip(split.sequences, split.valid_from.tolist(), strict=True))
-    return AuxiliaryVectors(trains, encode, model.item_vectors.detach().cpu().numpy(), split.begins)
+    items = model.item_vectors.cpu().numpy()
+    return AuxiliaryVectors(trains, encode, items, split.begins, model.settings.max_length)
 
 
 def _temperature(recipe: Recipe) -> AdaptiveTemperature | None:

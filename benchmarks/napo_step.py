@@ -18,7 +18,7 @@ from benchmarks.record import Options, Ratio, Record, must_agree, options
 
 if TYPE_CHECKING:
     from benchmarks.made_up import Data
-    from napo.training.batches import AuxiliaryVectors, Batch, TrainingBatches
+    from napo.training.batches import AuxiliaryVectors, Batch, Borrow, TrainingBatches
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 ARMS = ("napo", "sdpo", "sft")
@@ -46,7 +46,7 @@ def arm(name: str, case: Case) -> Step:
     from napo.training.module import PreferenceModule
 
     data = made_up.data(USERS, case["events"], ITEMS, tuple(case["T"]), made_up.vocabulary(case["model"]))
-    batches = _batches(case, data, _auxiliary(data) if name == "napo" else None)
+    batches = made_batches(case, data, auxiliary_of(data) if name == "napo" else None)
     method = {"napo": napo, "sdpo": sdpo, "sft": sft}[name]
     policy = made_up.policy(case["model"], case["dtype"])
     module = PreferenceModule(policy, method.Objective(method.Settings()), data.tree, "catalog").train()
@@ -82,14 +82,18 @@ def arm(name: str, case: Case) -> Step:
     return once
 
 
-def _batches(case: Case, data: "Data", auxiliary: "AuxiliaryVectors | None") -> "TrainingBatches":
+def made_batches(
+    case: Case, data: "Data", auxiliary: "AuxiliaryVectors | None", borrow: "Borrow | None" = None
+) -> "TrainingBatches":
+    """The case's steps, each of as many rows as it says; borrow: as in training.batches.Drawing."""
     from napo.negatives import uniform
     from napo.negatives._protocol import SamplerContext
     from napo.training.batches import Drawing, RowSettings, TrainingBatches
     from napo.training.examples import Layout, Limits, Plan
 
     layout = Layout(data.split, data.tree, data.frame, Limits(case["history"], 4096))
-    drawing = Drawing(uniform.Sampler(SamplerContext(ITEMS, data.split.popularity), uniform.Settings()), case["K"])
+    sampler = uniform.Sampler(SamplerContext(ITEMS, data.split.popularity), uniform.Settings())
+    drawing = Drawing(sampler, case["K"], borrow=borrow)
     settings = RowSettings(
         layout, data.tree, data.frame, "catalog", case["form"], seed=0, drawing=drawing, auxiliary=auxiliary
     )
@@ -99,7 +103,7 @@ def _batches(case: Case, data: "Data", auxiliary: "AuxiliaryVectors | None") -> 
     return TrainingBatches(settings, Plan(spans, case["rows"], 1, seed=0))
 
 
-def _auxiliary(data: "Data") -> "AuxiliaryVectors":
+def auxiliary_of(data: "Data") -> "AuxiliaryVectors":
     """An untrained SASRec's vectors, of all histories already, as they are from the second pass on."""
     import numpy as np
 

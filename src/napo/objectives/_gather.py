@@ -59,9 +59,11 @@ def gather_scored(scored: Scored) -> Scored:
             auxiliary=_gather_if(side.auxiliary),
             history_means=_gather_if(side.history_means),
             item_vectors=side.item_vectors,  # the catalog's, not the examples'
+            lent=_gather_if(side.lent, fill=-1),
+            shared=_gather_if(side.shared),
         ),
     )
 
 
-def _gather_if(rows: Tensor | None) -> Tensor | None:
-    return None if rows is None else gather_rows(rows)
+def _gather_if(rows: Tensor | None, *, fill: float = 0) -> Tensor | None:
+    return None if rows is None else gather_rows(rows, fill=fill)

@@ -107,6 +107,18 @@ def one_copy(shared: Tensor, rejected: Tensor, closeness: Tensor) -> Tensor:
     return nearest & (place == first.gather(1, item)) & ~own.gather(1, item)
 
 
+def under_own_prompt(items: Tensor, values: Tensor, rejected: Tensor) -> Tensor:
+    """(N, N * K): in column j * K + k the value that i has for item rejected[j, k]; 0 where it has none.
+
+    items: (N, E) whose values i has, padded with -1. values: (N, E), with their graph.
+    """
+    distinct, column = torch.unique(rejected.flatten(), return_inverse=True)  # sorted
+    place = torch.searchsorted(distinct, items.contiguous()).clamp(max=distinct.numel() - 1)
+    place = place.where(distinct[place] == items, distinct.numel())  # padding goes to a column that no one reads
+    table = values.new_zeros((items.shape[0], distinct.numel() + 1)).scatter(1, place, values)
+    return table[:, column]
+
+
 def _mix(keys: Tensor) -> Tensor:
     """The finaliser of SplitMix64, a bijection of int64 that leaves no pattern; products wrap around."""
     keys = keys + -7046029254386353131

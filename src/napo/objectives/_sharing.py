@@ -1,6 +1,6 @@
 """Who takes over which rejected titles: NAPO's sharing as a recipe sets it.
 
-Path    Side of all ranks -> [sharing] -> objectives.napo; training.batches, where it is asked before scoring
+Path    Side of all ranks -> [sharing] -> objectives.napo; before scoring, to training.batches, where it is exact
 Takes   ids and vectors of the N examples of a step, the recipe's `sharing`, the step's number
 Gives   boolean (N, N * K): True in column j * K + k where i takes over example j's k-th rejected title
 """
@@ -54,6 +54,12 @@ class Sharing(Strict):
     average: Average = Field(
         default="sum", description="mean: shared titles do not add to the loss's size, only to its base."
     )
+    exact: bool = Field(
+        default=False,
+        description="true: shared titles are scored under the receiver's own prompt, beside its own titles: like is"
+        " compared with like, and each of them is run once more for each receiver (see `max_peers`). false: as scored"
+        " under their owners' prompts, which costs nothing.",
+    )
 
     @model_validator(mode="after")
     def _no_key_without_a_say(self) -> Self:
@@ -100,6 +106,11 @@ def shared_titles(side: Side, sharing: Sharing, step: Tensor) -> tuple[Tensor, T
         assert closeness is not None
         shared = one_copy(shared, side.rejected, closeness)
     return shared, masked_share
+
+
+def borrowed(side: Side, step: Tensor, *, sharing: Sharing) -> Tensor:
+    """The first part of shared_titles: what has to be known before scoring where sharing is exact."""
+    return shared_titles(side, sharing, step)[0]
 
 
 def _closeness(side: Side, sharing: Sharing, step: Tensor) -> Tensor:

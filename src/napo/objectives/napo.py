@@ -11,6 +11,8 @@ Each half has its switch: `sharing: null` (or accept_ratio 0) shares nothing; `m
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,14 +23,16 @@ from torch.nn import functional as F
 from napo.objectives._gather import gather_scored
 from napo.objectives._loss import Loss, log_ratios, preference, token_means
 from napo.objectives._margin import Margin, mean_scores, napo_margin, scaled_scores
-from napo.objectives._sharing import Average, Gradient, Sharing, set_sizes, shared_titles
-from napo.scoring.scored import Scored
+from napo.objectives._peers import under_own_prompt
+from napo.objectives._sharing import Average, Gradient, Sharing, borrowed, set_sizes, shared_titles
+from napo.scoring.scored import Scored, Side
 from napo.settings import Strict
 
 
 def napo_loss(
     log_probs: Tensor,
     shared: Tensor | None = None,
+    lent: Tensor | None = None,
     *,
     beta: float = 1.0,
     gamma: float | Tensor = 1.0,
@@ -41,7 +45,8 @@ def napo_loss(
 
     log_probs: (N, 1 + K) nats, summed over title tokens; column 0 is the chosen title's c. N_i: i's own K rejected
     titles, and those that `shared` (N, N * K) names: True in column j * K + k where i takes example j's k-th, as scored
-    under j's own prompt. gamma: the margin, one for all or (N,), without gradient; it multiplies N_i's mass by e^gamma.
+    under j's own prompt; or as `lent` (N, N * K) has it, where i has scored it under its own.
+    gamma: the margin, one for all or (N,), without gradient; it multiplies N_i's mass by e^gamma.
     gradient: "full" through c and every title of N_i; "own" through c and i's own rejected titles; "none" through c
     alone, which is the authors' program with sharing on.
     average: "mean" scales N_i's mass to that of K titles, so that more peers do not by themselves raise the loss.
@@ -51,12 +56,19 @@ def napo_loss(
     own = rejected.detach() if gradient == "none" else rejected
     mass = (beta * own).logsumexp(dim=1)  # (N,) log of the sum of exponentials; the sum itself overflows at 90 nats
     if shared is not None:
-        lent = rejected if gradient == "full" else rejected.detach()
-        mass = torch.logaddexp(mass, _log_mass(beta * lent.flatten(), shared))
+        taken = rejected.flatten() if lent is None else lent
+        taken = beta * (taken if gradient == "full" else taken.detach())
+        mass = torch.logaddexp(mass, _log_mass(taken, shared) if lent is None else _log_mass_by_row(taken, shared))
     advantage = beta * chosen - mass  # (N,), A_i
     if average == "mean":
         advantage = advantage + (set_sizes(rejected, shared).log() - math.log(rejected.shape[1]))
     return F.softplus(gamma - advantage)
+
+
+def _log_mass_by_row(values: Tensor, sets: Tensor) -> Tensor:
+    """As _log_mass(), of values (N, M) that each row has for itself."""
+    values = values.masked_fill(~sets, torch.finfo(values.dtype).min)  # not -inf: the gradient of an empty row is NaN
+    return values.logsumexp(dim=1).masked_fill(~sets.any(dim=1), -torch.inf)
 
 
 def _log_mass(values: Tensor, sets: Tensor) -> Tensor:
@@ -68,6 +80,16 @@ def _log_mass(values: Tensor, sets: Tensor) -> Tensor:
     mass = sets.double() @ (values - highest).double().exp()
     log_mass = mass.clamp(min=torch.finfo(mass.dtype).tiny).log().to(values.dtype) + highest
     return log_mass.masked_fill(mass == 0, -torch.inf)
+
+
+def flipped_share(log_probs: Tensor, lent: Tensor, shared: Tensor) -> Tensor:
+    """0-d: of the shared titles, how many lie above the receiver's chosen title under one prompt and not the other.
+
+    log_probs: (N, 1 + K). lent, shared: (N, N * K), as in napo_loss.
+    """
+    chosen, rejected = log_probs[:, :1], log_probs[:, 1:]
+    flipped = shared & ((rejected.flatten() > chosen) != (lent > chosen))
+    return flipped.sum() / shared.sum().clamp(min=1)
 
 
 class Settings(Strict):
@@ -99,6 +121,8 @@ class Objective(nn.Module):
     With several ranks a forward is a collective: all ranks must come to it equally often, in evaluation too.
     Figures beside the preference ones: gamma; effective_negatives, the mean size of N_i; masked_share, the share of
     peers' titles left out as known to the receiver; auxiliary_mean and auxiliary_moving_mean, M and Mbar.
+    Where sharing is exact, flipped_share in place of masked_share: the share of shared titles that lie on another side
+    of the receiver's chosen title under its own prompt than under their owner's.
     """
 
     needs_rejected = True
@@ -120,6 +144,12 @@ class Objective(nn.Module):
         margin, sharing = self.settings.margin, self.settings.active_sharing
         return bool((margin and margin.adaptive) or (sharing and sharing.needs_vectors))
 
+    @property
+    def borrow(self) -> Callable[[Side, Tensor], Tensor] | None:
+        """(N, N * K) who takes over which rejected title of a step, to be asked before scoring; None: not asked."""
+        sharing = self.settings.active_sharing
+        return partial(borrowed, sharing=sharing) if sharing and sharing.exact else None
+
     def forward(self, scored: Scored) -> Loss:
         settings, sharing = self.settings, self.settings.active_sharing
         everyone = gather_scored(scored)
@@ -127,10 +157,18 @@ class Objective(nn.Module):
         if settings.per == "token":
             log_probs = token_means(log_probs, everyone.lengths)
         figures: dict[str, Tensor] = {}
+        shared, lent = None, None
+        if sharing and sharing.exact:
+            side = everyone.side
+            assert side is not None and side.lent is not None, "exact sharing needs the titles scored beforehand"
+            own = 1 + side.rejected.shape[1]
+            shared, lent = side.shared, under_own_prompt(side.lent, log_probs[:, own:], side.rejected)
+            everyone, log_probs = everyone.without_lent(), log_probs[:, :own]
+            assert shared is not None
+            figures["flipped_share"] = flipped_share(log_probs.detach(), lent.detach(), shared)
         with torch.no_grad():
             self.steps += self.training
-            shared = None
-            if sharing:
+            if sharing and not sharing.exact:
                 assert everyone.side is not None, "sharing needs the examples' ids"
                 shared, figures["masked_share"] = shared_titles(everyone.side, sharing, self.steps)
             figures["effective_negatives"] = set_sizes(log_probs[:, 1:], shared).mean()
@@ -139,6 +177,7 @@ class Objective(nn.Module):
         losses = napo_loss(
             log_probs,
             shared,
+            lent,
             beta=settings.beta,
             gamma=gamma,
             gradient=sharing.gradient if sharing else "full",

@@ -5,7 +5,7 @@ Takes   the tensors of one batch, on one device; a batch may hold B examples or 
 Gives   Scored, with its Side: checked once, when built (shapes, kinds, devices; never values, which would stall a GPU)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ class Side:
     history_vectors: (B, d) the auxiliary recommender's vectors of the histories; None where nobody asked for them.
     history_means: (B, d) means of its item vectors over the histories. item_vectors: (items, d) of the whole catalog.
     auxiliary: (B, K) the auxiliary recommender's raw scores of the example's own rejected items; None likewise.
+    lent: (B, E) other examples' rejected items that are scored beside the own ones, padded with -1: the last columns of
+    `Scored.policy`. shared: (B, N * K) for which of the step's N examples' rejected items that was done.
     """
 
     chosen: Tensor
@@ -30,6 +32,8 @@ class Side:
     auxiliary: Tensor | None = None
     history_means: Tensor | None = None
     item_vectors: Tensor | None = None
+    lent: Tensor | None = None
+    shared: Tensor | None = None
 
     def __post_init__(self) -> None:
         assert self.rejected.ndim == 2, f"rejected: (B, K) items, not {tuple(self.rejected.shape)}"
@@ -44,6 +48,10 @@ class Side:
             if (vectors := getattr(self, name)) is not None:
                 assert vectors.ndim == 2, f"{name}: ({examples}, d), not {tuple(vectors.shape)}"
                 assert vectors.shape[0] == examples, f"{name}: ({examples}, d), not {tuple(vectors.shape)}"
+        for name in ("lent", "shared"):
+            if (beside := getattr(self, name)) is not None:
+                assert beside.ndim == 2, f"{name}: two dimensions, not {tuple(beside.shape)}"
+                assert beside.shape[0] == examples, f"{name}: ({examples}, ...), not {tuple(beside.shape)}"
         if self.item_vectors is not None:
             assert self.item_vectors.ndim == 2, f"item_vectors: (items, d), not {tuple(self.item_vectors.shape)}"
         if self.auxiliary is not None:
@@ -57,7 +65,7 @@ class Scored:
 
     policy: (B, 1 + K) log-probs summed over title tokens, nats. lengths: (B, 1 + K) how many places were summed.
     reference: (B, 1 + K) the same under the frozen start; None where there is none. side: see Side.
-    K may be 0: the supervised loss needs no rejected titles.
+    K may be 0: the supervised loss needs no rejected titles. Where sharing is exact E columns more come after the K.
     """
 
     policy: Tensor
@@ -77,9 +85,18 @@ class Scored:
             assert self.reference.shape == shape, f"reference: {tuple(shape)}, not {tuple(self.reference.shape)}"
             assert not self.reference.requires_grad, "the reference is frozen: no gradient"
         if self.side is not None:
-            rejected = self.side.rejected
-            assert rejected.shape == (shape[0], shape[1] - 1), f"{tuple(rejected.shape)} rejected beside {tuple(shape)}"
+            rejected, lent = self.side.rejected, self.side.lent
+            columns = rejected.shape[1] + (0 if lent is None else lent.shape[1])
+            assert (len(rejected), 1 + columns) == shape, f"{columns} rejected beside log-probs {tuple(shape)}"
             assert rejected.device == self.policy.device, f"side on {rejected.device}, policy on {self.policy.device}"
+
+    def without_lent(self) -> "Scored":
+        """The own titles alone, chosen and rejected."""
+        if self.side is None or self.side.lent is None:
+            return self
+        own = slice(1 + self.side.rejected.shape[1])
+        reference = None if self.reference is None else self.reference[:, own]
+        return Scored(self.policy[:, own], self.lengths[:, own], reference, replace(self.side, lent=None))
 
     def reference_if(self, needed: bool) -> Tensor | None:
         """The reference's log-probs where they are needed, else None; a missing one is our fault, never silence."""

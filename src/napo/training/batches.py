@@ -14,15 +14,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from napo.arrays import FloatArray, IntArray
+from napo.arrays import BoolArray, FloatArray, IntArray
+from napo.errors import UserError
 from napo.negatives._protocol import Example, NegativeSampler
 from napo.rng import rng_for
 from napo.scoring.batch import NONE, Frame, Normalize, Row, TokenBatch, pack
-from napo.scoring.tree import PrefixTree
+from napo.scoring.scored import Side
+from napo.scoring.tree import PrefixTree, slices
 from napo.training.examples import Layout, Plan, Span, TrainingRow, left_in
 
 Form = Literal["trajectory", "prompt"]
 Batch = dict[str, Any]
+Drawn = tuple[TrainingRow, IntArray, IntArray]  # a row, its rejected items (s, K), what its prompt lists (listed,)
+# Side of a step on all ranks, and its number from 1 -> (N, N * K) who takes over whose rejected items
+Borrow = Callable[[Side, Tensor], Tensor]
+LARGEST_MASK = 2**30  # of a step's rows, bytes
 
 
 class AuxiliaryVectors:
@@ -70,11 +76,15 @@ class AuxiliaryVectors:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How rejected items are drawn. listed: candidates named in a `list` prompt, the chosen one among them."""
+    """How rejected items are drawn. listed: candidates named in a `list` prompt, the chosen one among them.
+
+    borrow: where what an example takes over from others is to be scored beside its own titles.
+    """
 
     sampler: NegativeSampler | None = None
     count: int = 0
     listed: int = 0
+    borrow: Borrow | None = None
 
 
 @dataclass(frozen=True)
@@ -117,13 +127,43 @@ class TrainingBatches(Dataset[Batch]):
         epoch, spans = self.plan.batch(step)
         # in one piece: put together in the ranks' order, they are in the order of the step again
         first, end = (-(-len(spans) * part // self.ranks) for part in (rank, rank + 1))
-        own = spans[first:end]
-        batch = self._tensors([self._draw(self._lay(span, epoch), epoch) for span in own or spans[:1]])
-        if not own:
-            batch |= {name: value[:0] for name, value in batch.items() if name != "tokens"}
+        if self.settings.drawing.borrow is None:
+            drawn = self._drawn(spans[first:end] or spans[:1], epoch)
+            batch = {**self._titles(drawn), **self._side(drawn)}
+        else:
+            batch = self._borrowing(self._drawn(spans, epoch), first, end, step)
+        if first == end:
+            batch = {name: value if name == "tokens" else value[:0] for name, value in batch.items()}
         if self.reference is not None:
             batch["reference"] = self.reference[index]
         return batch
+
+    def _borrowing(self, everyone: list[Drawn], first: int, end: int, step: int) -> Batch:
+        """The rows first..end-1 of a step's, with the titles beside their own that they take over from all of them."""
+        borrow, side = self.settings.drawing.borrow, self._side(everyone)
+        assert borrow is not None
+        shared = borrow(Side(**side), torch.tensor(step + 1))
+        if first == end:  # a rank without a row runs another one's, as it is
+            first, end, shared = 0, 1, torch.zeros_like(shared)
+        examples = np.cumsum([0, *(len(row.chosen) for row, _, _ in everyone)])
+        own = slice(int(examples[first]), int(examples[end]))
+        lent = _lent(shared[own].numpy(), side["rejected"].numpy())
+        batch = self._titles(everyone[first:end], lent)
+        rows, width = batch["tokens"]["input_ids"].shape
+        if rows * width**2 > LARGEST_MASK:
+            raise UserError(
+                f"exact sharing lays rows of {width:,} tokens, with {lent.shape[1]} titles beside a position",
+                where="objective.sharing.exact",
+                remedy="`sharing.max_peers`, fewer rows a step, or a `model.vocabulary` that has titles as tokens",
+            )
+        return (
+            batch
+            | {name: value[own] for name, value in side.items()}
+            | {"lent": _concatenated([lent]), "shared": shared[own]}
+        )
+
+    def _drawn(self, spans: list[Span], epoch: int) -> list[Drawn]:
+        return [self._draw(self._lay(span, epoch), epoch) for span in spans]
 
     def _lay(self, span: Span, epoch: int) -> TrainingRow:
         settings = self.settings
@@ -132,7 +172,7 @@ class TrainingBatches(Dataset[Batch]):
             return settings.layout.trajectory(span, kept)
         return settings.layout.prompt(span, kept, settings.drawing.listed)
 
-    def _draw(self, row: TrainingRow, epoch: int) -> tuple[TrainingRow, IntArray, IntArray]:
+    def _draw(self, row: TrainingRow, epoch: int) -> Drawn:
         """The row, its rejected items (s, K), and the candidates that its prompt lists (listed,)."""
         settings, drawing = self.settings, self.settings.drawing
         if drawing.sampler is None and not drawing.listed:
@@ -152,19 +192,30 @@ class TrainingBatches(Dataset[Batch]):
             listed = rng.permutation(np.append(rejected[0, : drawing.listed - 1], row.chosen))
         return row, rejected[:, : drawing.count], listed
 
-    def _tensors(self, drawn: list[tuple[TrainingRow, IntArray, IntArray]]) -> Batch:
+    def _titles(self, drawn: list[Drawn], lent: IntArray | None = None) -> Batch:
+        """The rows as tokens, and which of their titles an example's are. lent: (B, E) more items, padded with -1."""
         settings = self.settings
-        rows, columns, titles = [], [], 0
+        rows, columns, titles, example = [], [], 0, 0
         for row, rejected, listed in drawn:
-            made, numbers = _row(row, rejected, listed, settings.form)
+            beside = rejected
+            if lent is not None:
+                beside = np.concatenate([rejected, lent[example : example + len(rejected)]], axis=1)
+            made, numbers = _row(row, beside, listed, settings.form)
             rows.append(made)
             columns.append(numbers + titles)
-            titles += numbers.size
+            titles += len(made.scored) + len(made.branches)
+            example += len(rejected)
         tokens = pack(rows, settings.tree, settings.frame, settings.normalize, shared=settings.shared)
-        batch: Batch = {"tokens": _as_dict(tokens), "columns": torch.from_numpy(np.concatenate(columns))}
-        batch["chosen"] = _concatenated([row.chosen for row, _, _ in drawn])
-        batch["rejected"] = _concatenated([rejected for _, rejected, _ in drawn])
-        batch["user"] = _concatenated([np.full(len(row.chosen), row.user) for row, _, _ in drawn])
+        return {"tokens": _as_dict(tokens), "columns": _concatenated(columns)}
+
+    def _side(self, drawn: list[Drawn]) -> Batch:
+        """What is known beside the titles, in the words of scoring.scored.Side."""
+        settings = self.settings
+        batch: Batch = {
+            "chosen": _concatenated([row.chosen for row, _, _ in drawn]),
+            "rejected": _concatenated([rejected for _, rejected, _ in drawn]),
+            "user": _concatenated([np.full(len(row.chosen), row.user) for row, _, _ in drawn]),
+        }
         if settings.drawing.sampler is not None:
             batch["seen"] = self._seen(drawn)
         if settings.auxiliary is not None:
@@ -179,7 +230,7 @@ class TrainingBatches(Dataset[Batch]):
             batch["auxiliary"] = torch.from_numpy(np.concatenate(scores)).float()
         return batch
 
-    def _seen(self, drawn: list[tuple[TrainingRow, IntArray, IntArray]]) -> Tensor:
+    def _seen(self, drawn: list[Drawn]) -> Tensor:
         """(B, S) each example's user's training items, padded with -1."""
         split = self.settings.layout.split
         seen = [split.seen(row.user) for row, _, _ in drawn]
@@ -189,15 +240,32 @@ class TrainingBatches(Dataset[Batch]):
         return torch.from_numpy(np.repeat(padded, [len(row.chosen) for row, _, _ in drawn], axis=0))
 
 
-def _row(row: TrainingRow, rejected: IntArray, listed: IntArray, form: Form) -> tuple[Row, IntArray]:
-    """The row to pack, and the numbers (s, 1 + K) of its titles within the row: the chosen one, then the rejected."""
-    examples, count = rejected.shape
+def _row(row: TrainingRow, beside: IntArray, listed: IntArray, form: Form) -> tuple[Row, IntArray]:
+    """The row to pack, and the numbers (s, 1 + C) of its titles within the row: the chosen one, then those beside it.
+
+    beside: (s, C) items, padded with -1; the padding's number is that of some title.
+    """
+    there = beside >= 0
+    branches, sees = beside[there], np.repeat(row.at, there.sum(axis=1))
+    numbers = np.zeros_like(beside)
+    numbers[there] = len(row.chosen) + np.arange(len(branches))
+    numbers = np.concatenate([np.arange(len(row.chosen))[:, None], numbers], axis=1)
     if form == "trajectory":
-        made = Row(row.items, row.at, rejected.reshape(-1), np.repeat(row.at, count))
-        numbers = np.arange(examples * count).reshape(examples, count) + examples
-        return made, np.concatenate([np.arange(examples)[:, None], numbers], axis=1)
-    branches = np.append(row.chosen, rejected[0])
-    return Row(row.items, NONE, branches, np.repeat(row.at, len(branches)), listed), np.arange(len(branches))[None]
+        return Row(row.items, row.at, branches, sees), numbers
+    return Row(row.items, NONE, np.append(row.chosen, branches), np.append(row.at, sees), listed), numbers
+
+
+def _lent(shared: BoolArray, rejected: IntArray) -> IntArray:
+    """(s, E): the distinct items that each row of shared (s, N * K) names among rejected (N, K), padded with -1."""
+    distinct, column = np.unique(rejected.reshape(-1), return_inverse=True)
+    taken = np.zeros((len(shared), len(distinct)), dtype=np.bool_)
+    row, title = np.nonzero(shared)
+    taken[row, column[title]] = True
+    counts = taken.sum(axis=1)
+    lent = np.full((len(shared), counts.max(initial=0)), -1, dtype=np.int64)
+    row, item = np.nonzero(taken)
+    lent[row, slices(np.zeros_like(counts), counts)] = distinct[item]
+    return lent
 
 
 def _as_dict(tokens: TokenBatch) -> Batch:

@@ -105,7 +105,9 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     plain = not objective.needs_rejected
     sampler = None if plain and recipe.prompt.kind == "next" else _sampler(recipe.negatives, prepared, auxiliary)
     listed = recipe.candidates.count if recipe.prompt.kind == "list" else 0
-    drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed)
+    borrow = getattr(objective, "borrow", None)
+    borrowing = {} if borrow is None else {"borrow": recipe.objective.settings}
+    drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed, borrow)
     vectors = _vectors(prepared, auxiliary()) if objective.needs_auxiliary else None
     begin, _, end = _positives(recipe, prepared)
     batches = _batches(recipe, prepared, language, recipe.preference, (begin, end), drawing, vectors, "preference")
@@ -120,7 +122,7 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
         seed=recipe.seed,
         mixed=_mixed(recipe),
         needs_reference=bool(objective.needs_reference),
-        made_by=_made_by(recipe, prepared, language),
+        made_by=_made_by(recipe, prepared, language) | borrowing,
     )
 
 

@@ -6,6 +6,7 @@ from napo.errors import UserError
 from napo.experiments.asked import Asked
 from napo.experiments.plan import load_plan
 from tests.experiments.world import write_recipes, write_sweep
+from tests.test_plugins import WHOLE
 
 SWEEP = """
 methods:
@@ -49,6 +50,18 @@ def test_an_own_log_takes_the_place_of_all_data_sets(folder):
 def test_a_recipe_more_is_a_row_more(folder):
     (folder / "mine.yaml").write_text("extends: base.yaml\nobjective: {name: simpo}\n")
     assert [cell.row for cell in cells(folder, methods=(Path("mine.yaml"),))] == ["SFT", "S-DPO", "mine"]
+
+
+def test_an_own_objective_is_a_row_whose_content_counts_and_whose_start_is_the_others(folder):
+    path = folder / "mine.py"
+    path.write_text(WHOLE)
+    found = cells(folder, objectives=(path,))
+    assert [cell.row for cell in found] == ["SFT", "S-DPO", "mine"]
+    assert found[2].recipe.objective.file == path
+    assert found[2].start == found[1].start
+    path.write_text(f"{WHOLE}\nCHANGED = True\n")
+    again = cells(folder, objectives=(path,))
+    assert [one.key == other.key for one, other in zip(found, again, strict=True)] == [True, True, False]
 
 
 def test_seeds_are_as_many_as_asked_for(folder):

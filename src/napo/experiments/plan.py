@@ -196,8 +196,10 @@ def _baseline_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
 
 def _hashed(cell: Cell) -> Cell:
     whole, files = cell.recipe.resolved(), _contents(cell.recipe)
+    file = None if cell.recipe.objective is None else cell.recipe.objective.file
+    own_objective = {} if file is None or cell.kind != "model" else {str(file): _checksum(file)}  # not of the start
     sections = {"SASRec": (*TASK, "auxiliary", "seed")}.get(cell.kind, TASK) if cell.kind != "model" else tuple(whole)
-    key = _hash([cell.kind, {name: whole[name] for name in sections}, files])
+    key = _hash([cell.kind, {name: whole[name] for name in sections}, files | own_objective])
     start = _hash([{name: whole[name] for name in START}, files]) if cell.kind == "model" else key
     return Cell(cell.kind, cell.method, cell.data, cell.seed, cell.keys, cell.recipe, key, start)
 

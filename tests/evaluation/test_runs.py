@@ -65,9 +65,13 @@ def test_ranked_lists_stand_beside_the_run_and_files_of_one_name_are_seeds(run, 
     rows = {row.name: row for row in table.rows}
     assert (rows["Tied"].seeds, rows["Tied"].metrics["HR@1"].value) == (2, 0.0)
     assert "DPO" in rows
+    asked = {check.name: check for check in table.checks if check.scorer == "Tied"}
+    assert {name: check.worst_of for name, check in asked.items()} == {"file": 2, "no_history": 2, "order": 2}
+    assert asked["file"].verdict == "WARN"  # one score for all
     (table,) = evaluate_run(run.folder, protocol="full", ranked=[("first", first)], base="first")
     assert [row.name for row in table.rows] == ["chance", "popularity", "DPO", "first"]
     assert [row.against is None for row in table.rows] == [False, False, False, True]
+    assert [check.name for check in table.checks if check.scorer == "first"] == ["file", "no_history"]
 
 
 def test_a_recipe_alone_will_do_for_ranked_lists(run, exported):

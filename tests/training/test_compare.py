@@ -30,6 +30,14 @@ def test_every_recipe_and_seed_is_trained_and_judged_by_every_protocol(compared)
         assert set(rows) == {*trained, *untrained}
 
 
+def test_every_model_under_every_seed_is_asked_the_checks_of_models(compared):
+    comparison, _, _ = compared
+    asked = {check.title: check.worst_of for check in comparison.tables["cand20"].checks if check.scorer}
+    models = ("SASRec", "SFT", "NAPO")
+    assert asked == {f"{name}, {model}": 2 for model in models for name in ("no_history", "order")}
+    assert len([check for check in comparison.tables["cand20"].checks if not check.scorer]) == 9
+
+
 def test_all_methods_are_judged_by_the_same_cases_and_lists(compared):
     comparison, _, _ = compared
     for rows in comparison.results.values():

@@ -51,6 +51,7 @@ def test_a_single_run_stands_among_the_baselines(tmp_path):
     comparison, page = write_run(run, command="napo train sft.yaml")
     assert page == tmp_path / "run" / "report.html"
     assert [row.name for row in comparison.tables["cand20"].rows] == ["chance", "blind slot rule", "popularity", "SFT"]
+    assert "no_history, SFT" in [check.title for check in comparison.tables["cand20"].checks]
     assert run.outcomes["sft"].verdict.replace("'", "&#x27;") in page.read_text(encoding="utf-8")
 
 

@@ -141,16 +141,16 @@ def prompt_of(recipe: Recipe) -> PromptText:
 
 
 def language_checks(language: LanguageModel, prepared: Prepared, name: str) -> list[Check]:
-    """The leak checks of a language model, on 500 of the test cases. name: of its row."""
+    """`model_checks` of a language model."""
     ranker = language.ranker()
     # logits of 16 bits are rounded by up to a sixteenth of a nat, and by other amounts in another row of the batch
     tolerance = 1e-4 if language.model.dtype.itemsize >= 4 else 0.25
-    inputs = ScorerInputs.of(
-        ranker,
-        prepared.test,
-        prepared.test_lists,
-        name=name,
-        reads_list=ranker.lists_candidates,
-        tolerance=tolerance,
-    )
-    return scorer_checks(inputs)
+    return model_checks(ranker, prepared, name, reads_list=ranker.lists_candidates, tolerance=tolerance)
+
+
+def model_checks(
+    scorer: Scorer, prepared: Prepared, name: str, *, reads_list: bool = False, tolerance: float = 1e-4
+) -> list[Check]:
+    """The leak checks of a model, on 500 of the test cases. name: of its row."""
+    cases, lists = prepared.test, prepared.test_lists
+    return scorer_checks(ScorerInputs.of(scorer, cases, lists, name=name, reads_list=reads_list, tolerance=tolerance))

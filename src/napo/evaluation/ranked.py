@@ -19,7 +19,7 @@ from napo.errors import UserError
 from napo.evaluation.judge import LIST_LENGTH, full_cases_of
 from napo.evaluation.protocols import candidate_result, cases_to_rank, fitting_ks, full_result
 from napo.evaluation.ranked_files import RankedRows, read_ranked
-from napo.evaluation.results import CandidateResult, FullResult, Result
+from napo.evaluation.results import CandidateResult, FullResult
 
 
 def judge_ranked(
@@ -30,7 +30,7 @@ def judge_ranked(
     name: str | None = None,
     ks: Sequence[int] | None = None,
     full_cases: int | None = None,
-) -> Result:
+) -> CandidateResult | FullResult:
     """The lists in a file, as `judge` does it with a Scorer. name: of the tool; by default the file's.
 
     Raises UserError for what does not belong in the file: see `read_ranked`, and items that are no candidates

@@ -22,9 +22,9 @@ from napo.evaluation.judge import (
     prompt_of,
     table_of,
 )
-from napo.evaluation.leaks import Check
+from napo.evaluation.leaks import Check, file_checks, worst_of_runs
 from napo.evaluation.ranked import judge_ranked
-from napo.evaluation.results import Result
+from napo.evaluation.results import CandidateResult, FullResult, Result
 from napo.evaluation.table import ResultTable
 from napo.models.language import LanguageModel, open_folder
 from napo.recipe import Recipe, load_recipe
@@ -80,12 +80,14 @@ def evaluate_run(
         if lists not in checks:
             checks[lists] = checks_of(judged, prompt_of(recipe)) if part == "test" else []
             checks[lists] += language_checks(language, judged, display_name(recipe)) if language is not None else []
-        rows: dict[str, Result | list[Result]] = {**baseline_results(judged, name, cases, ks)}
+        rows: dict[str, Result | Sequence[Result]] = {**baseline_results(judged, name, cases, ks)}
         if language is not None:
             rows[display_name(recipe)] = judge_language(language, judged, name, recipe)
-        rows |= _ranked_rows(ranked, judged, name, ks, cases, taken=rows.keys())
+        read = _ranked_rows(ranked, judged, name, ks, cases, taken=rows.keys())
+        asked = [check for given in read.values() for one in given for check in file_checks(one, judged.test_lists)]
+        rows |= read
         against = base or ("popularity" if "popularity" in rows else None)
-        tables.append(table_of(name, rows, checks[lists], base=against))
+        tables.append(table_of(name, rows, [*checks[lists], *worst_of_runs(asked)], base=against))
     return tables
 
 
@@ -111,8 +113,8 @@ def _ranked_rows(
     ks: Sequence[int],
     full_cases: int | None,
     taken: Set[str],
-) -> dict[str, list[Result]]:
-    rows: dict[str, list[Result]] = {}
+) -> dict[str, list[CandidateResult | FullResult]]:
+    rows: dict[str, list[CandidateResult | FullResult]] = {}
     for name, path in ranked:
         if name in taken:
             raise UserError(

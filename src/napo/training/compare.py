@@ -19,10 +19,11 @@ from napo.evaluation.judge import (
     judge_language,
     language_checks,
     lists_of,
+    model_checks,
     prompt_of,
     table_of,
 )
-from napo.evaluation.leaks import Check
+from napo.evaluation.leaks import Check, worst_of_runs
 from napo.evaluation.results import Result
 from napo.evaluation.runs import display_name
 from napo.evaluation.table import ResultTable
@@ -33,7 +34,7 @@ from napo.training.processes import is_main
 from napo.training.run import Progress, Run, train_recipe
 from napo.training.weights import load_policy_weights
 
-START = "SFT"
+START, SASREC = "SFT", "SASRec"
 MAY_DIFFER = ("objective", "negatives", "preference", "sft", "model", "normalize", "prompt", "seed", "auxiliary")
 
 
@@ -75,9 +76,7 @@ def compare_recipes(
     """
     _check_alike(recipes)
     names = _names(recipes)
-    results: dict[str, dict[str, list[Result]]] = {}
-    runs: list[Trained] = []
-    checks: dict[str, list[Check]] = {}
+    judged, runs = _Judged(), list[Trained]()
     for offset in range(seeds):
         for number, (path, recipe) in enumerate(recipes.items()):
             seeded = recipe.model_copy(update={"seed": recipe.seed + offset})
@@ -86,23 +85,18 @@ def compare_recipes(
             run = train_recipe(seeded, folder, resume=True, progress=progress, need_auxiliary=number == 0)
             runs.append(_in_short(run, names[path]))
             if is_main():
-                # what a model reads is the method's, not the seed's
-                _check(run, names[path], checks, model=offset == 0)
-                _judge(run, names[path], results, first=number == 0)
-    return _compared(results, runs, checks, base)
+                judged.add(run, names[path], auxiliary=number == 0)
+    return judged.compared(runs, base)
 
 
 def judged_alone(run: Run) -> Comparison:
     """One finished run among the baselines. The row to compare with is its supervised start, or else popularity."""
-    name = display_name(run.recipe)
-    results: dict[str, dict[str, list[Result]]] = {}
+    name, judged = display_name(run.recipe), _Judged()
     if started := set(run.outcomes) == {"sft", "preference"}:  # whoever reads the row below has to see what it was
         with supervised_start(run):
-            _judge(run, START, results, first=True)
-    _judge(run, name, results, first=not started)
-    checks: dict[str, list[Check]] = {}
-    _check(run, name, checks, model=True)
-    return _compared(results, [_in_short(run, name)], checks, START if started else "popularity")
+            judged.add(run, START, auxiliary=True)
+    judged.add(run, name, auxiliary=not started)
+    return judged.compared([_in_short(run, name)], START if started else "popularity")
 
 
 @contextmanager
@@ -115,37 +109,49 @@ def supervised_start(run: Run) -> Iterator[None]:
         load_policy_weights(run.language.model, run.stages["preference"] / BEST)
 
 
-def _check(run: Run, name: str, checks: dict[str, list[Check]], *, model: bool) -> None:
-    """Add the leak checks of each kind of lists, once, and where `model` says so those of the run's model."""
-    for lists, protocol in {lists_of(protocol): protocol for protocol in run.recipe.evaluation.protocols}.items():
-        prepared = run.prepared.under(protocol)
-        if lists not in checks:
-            checks[lists] = checks_of(prepared, prompt_of(run.recipe))
-        if model:
-            checks[lists] += language_checks(run.language, prepared, name)
+@dataclass
+class _Judged:
+    """What was judged so far. results: protocol -> row -> one a seed. checks: by kind of lists."""
 
+    results: dict[str, dict[str, list[Result]]] = field(default_factory=dict)
+    checks: dict[str, list[Check]] = field(default_factory=dict)
 
-def _compared(
-    results: dict[str, dict[str, list[Result]]], runs: list[Trained], checks: dict[str, list[Check]], base: str
-) -> Comparison:
-    tables = {
-        protocol: table_of(protocol, rows, checks[lists_of(protocol)], base=base if base in rows else None)
-        for protocol, rows in results.items()
-    }
-    return Comparison(tables, results, runs)
+    def add(self, run: Run, name: str, *, auxiliary: bool) -> None:
+        """Judge and check the run's model; with `auxiliary` its SASRec too, if it has one."""
+        sasrec = SASRecScorer(run.auxiliary) if auxiliary and run.auxiliary is not None else None
+        self._judge(run, name, sasrec)
+        self._check(run, name, sasrec)
 
+    def compared(self, runs: list[Trained], base: str) -> Comparison:
+        """The tables; of a check that was asked under several seeds the worst."""
+        tables = {
+            protocol: table_of(
+                protocol, rows, worst_of_runs(self.checks[lists_of(protocol)]), base=base if base in rows else None
+            )
+            for protocol, rows in self.results.items()
+        }
+        return Comparison(tables, self.results, runs)
 
-def _judge(run: Run, name: str, results: dict[str, dict[str, list[Result]]], *, first: bool) -> None:
-    """The run's results; those of SASRec with the first run of a seed, of what needs no training once."""
-    cases, ks = run.recipe.evaluation.full_cases, run.recipe.evaluation.ks
-    for protocol in run.recipe.evaluation.protocols:
-        rows, prepared = results.setdefault(protocol, {}), run.prepared.under(protocol)
-        if not rows:
-            rows |= {row: [result] for row, result in baseline_results(prepared, protocol, cases, ks).items()}
-        if first and run.auxiliary is not None and protocol != "gen20":
-            scorer = SASRecScorer(run.auxiliary)
-            rows.setdefault("SASRec", []).append(judge(scorer, prepared, protocol, ks=ks, full_cases=cases))
-        rows.setdefault(name, []).append(judge_language(run.language, prepared, protocol, run.recipe))
+    def _judge(self, run: Run, name: str, sasrec: SASRecScorer | None) -> None:
+        """What needs no training is judged once."""
+        cases, ks = run.recipe.evaluation.full_cases, run.recipe.evaluation.ks
+        for protocol in run.recipe.evaluation.protocols:
+            rows, prepared = self.results.setdefault(protocol, {}), run.prepared.under(protocol)
+            if not rows:
+                rows |= {row: [result] for row, result in baseline_results(prepared, protocol, cases, ks).items()}
+            if sasrec is not None and protocol != "gen20":
+                rows.setdefault(SASREC, []).append(judge(sasrec, prepared, protocol, ks=ks, full_cases=cases))
+            rows.setdefault(name, []).append(judge_language(run.language, prepared, protocol, run.recipe))
+
+    def _check(self, run: Run, name: str, sasrec: SASRecScorer | None) -> None:
+        """The leak checks of each kind of lists, once; those of the models on them, under every seed."""
+        for lists, protocol in {lists_of(protocol): protocol for protocol in run.recipe.evaluation.protocols}.items():
+            prepared = run.prepared.under(protocol)
+            if lists not in self.checks:
+                self.checks[lists] = checks_of(prepared, prompt_of(run.recipe))
+            if sasrec is not None:
+                self.checks[lists] += model_checks(sasrec, prepared, SASREC)
+            self.checks[lists] += language_checks(run.language, prepared, name)
 
 
 def _in_short(run: Run, name: str) -> Trained:

@@ -5,7 +5,8 @@ Takes   LeakInputs: the cases and lists that the results were made with; ScorerI
 Gives   Check(name, value, interval, reference, verdict): one line each, and as JSON
 
 A check is a function LeakInputs -> Check or ScorerInputs -> Check, and CHECKS or SCORER_CHECKS lists it; QUESTIONS says
-in words what it asks. Where a check has nothing to look at (no times, no prompt) it says so and passes.
+in words what it asks. Where a check has nothing to look at (no times, no prompt) it says so and passes. Of the lists in
+another tool's file `file_checks` asks what a file can answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from napo.evaluation.leaks.candidates import popularity, shared_lists, target_in_history
-from napo.evaluation.leaks.check import Check, LeakInputs, PromptText, leaked
+from napo.evaluation.leaks.check import Check, LeakInputs, PromptText, leaked, worst_of_runs
+from napo.evaluation.leaks.file import file_checks
 from napo.evaluation.leaks.parts import duplicates, future
 from napo.evaluation.leaks.scorer import ScorerInputs, integrity, no_history, order
 from napo.evaluation.leaks.slots import BlindRule, slot_balance, slot_rule
@@ -29,9 +31,11 @@ __all__ = [
     "PromptText",
     "ScorerInputs",
     "checks_for",
+    "file_checks",
     "leak_checks",
     "leaked",
     "scorer_checks",
+    "worst_of_runs",
 ]
 
 CHECKS: tuple[Callable[[LeakInputs], Check], ...] = (
@@ -59,6 +63,7 @@ QUESTIONS = {
     "integrity": "Do scorers whose figures are known get just these?",
     "no_history": "How good is the model with another user's history?",
     "order": "Does the order of the candidates change the pick?",
+    "file": "Does the other tool's file hold a list for every case?",
 }
 
 
@@ -74,4 +79,4 @@ def scorer_checks(inputs: ScorerInputs) -> list[Check]:
 
 def checks_for(protocol: str, checks: Sequence[Check]) -> list[Check]:
     """Those that a protocol's figures depend on: over the whole catalog there are no lists."""
-    return [check for check in checks if protocol != "full" or check.about in ("prompt", "split")]
+    return [check for check in checks if protocol != "full" or check.about in ("prompt", "split", "file")]

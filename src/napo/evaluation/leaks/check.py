@@ -8,8 +8,8 @@ Gives   LeakInputs; Check, one line each and as JSON; the figures that several c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napo.data.split import Cases, Split
 
 Word = Literal["ok", "WARN", "FAIL"]
-About = Literal["lists", "prompt", "split", "scorer"]
+About = Literal["lists", "prompt", "split", "scorer", "file"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Check:
     note: str = ""  # why there was nothing to measure, or what to do about it
     scorer: str = ""  # the row that was asked, of checks about a scorer
     about: About = "lists"
+    worst_of: int = 1  # so many runs of the row were asked, and this is the worst answer
 
     @property
     def title(self) -> str:
@@ -87,7 +88,8 @@ class Check:
     def line(self) -> str:
         """`name: value [interval] reference verdict`."""
         interval = f"[{self.interval[0]:.3f}, {self.interval[1]:.3f}]" if self.interval else ""
-        note = f"({self.note})" if self.note else ""
+        said = [self.note, f"the worst of {self.worst_of} runs" if self.worst_of > 1 else ""]
+        note = f"({'; '.join(filter(None, said))})" if any(said) else ""
         return f"{self.title}: {' '.join(filter(None, [self.figure, interval, self.beside, note, self.verdict]))}"
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +100,18 @@ class Check:
 def leaked(checks: Sequence[Check]) -> bool:
     """Whether any check failed."""
     return any(check.verdict == "FAIL" for check in checks)
+
+
+def worst_of_runs(checks: Sequence[Check]) -> list[Check]:
+    """One check of each name and row: of several runs the worst, by verdict, then by value (less is better in all)."""
+    runs: dict[tuple[str, str], list[Check]] = {}
+    for check in checks:
+        runs.setdefault((check.name, check.scorer), []).append(check)
+    return [replace(max(same, key=_badness), worst_of=len(same)) for same in runs.values()]
+
+
+def _badness(check: Check) -> tuple[int, float]:
+    return get_args(Word).index(check.verdict), -np.inf if check.value is None else check.value
 
 
 def _number(value: float) -> str:

@@ -133,6 +133,25 @@ def test_two_hundred_cases_as_the_papers_count_them():
     assert found.low < 0.40 < found.high
 
 
+def test_the_share_of_valid_answers_that_hit_has_a_skewed_interval():
+    hits, valid = np.zeros(200), np.zeros(200)
+    hits[:2], valid[:40] = 1, 1
+    found = ratio_interval(hits, valid, np.arange(200))
+    assert found.value - found.low < found.high - found.value  # as Wilson's of 2 in 40, .014 to .165
+    assert (found.low, found.high) == pytest.approx((0.014, 0.165), abs=0.03)
+
+
+def test_where_all_valid_answers_hit_the_interval_is_not_a_point():
+    # 4 users with two valid answers each, 4 without: Wilson's of 4 in 4, 1 / (1 + 1.96^2 / 4) = .510
+    valid = np.repeat([1.0, 0.0], 8)
+    found = ratio_interval(valid, valid, np.arange(16) // 2)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.510, abs=1e-3)
+    none = ratio_interval(0 * valid, valid, np.arange(16) // 2)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert none.high == pytest.approx(0.490, abs=1e-3)
+
+
 def test_nothing_valid_is_no_division_by_nought(judged):
     result = judged("", "nothing", "Title 0")
     hr = result.figures["hits/valid (LLaRA)"]

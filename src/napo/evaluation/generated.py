@@ -24,7 +24,7 @@ from napo.arrays import FloatArray, IntArray
 from napo.evaluation.groups import CaseGroups, case_groups
 from napo.evaluation.protocols import batches, check_cases, histories_of, split_name
 from napo.evaluation.results import Progress, PromptKind
-from napo.evaluation.statistics import Estimate, bootstrap_interval
+from napo.evaluation.statistics import Estimate, function_interval, wilson_interval
 
 if TYPE_CHECKING:
     from napo.data.candidates import CandidateLists
@@ -199,12 +199,15 @@ class GeneratedResult:
 
 
 def ratio_interval(above: FloatArray, below: FloatArray, users: IntArray) -> Estimate:
-    """sum above / sum below with the interval of its linear form, by resampling users.
+    """sum above / sum below, a share, with its BCa interval by resampling users.
 
-    The ratio r moves with a case as (above_i - r below_i) / mean below: its mean is 0, its spread that of r.
+    Of none or all, whose resamples are alike, Wilson's over users who have a case below: the fewest trials it can be.
     """
-    if not below.any():
+    totals = np.stack([above, below], axis=1)
+    found = function_interval(totals, users, lambda sums: sums[..., 0] / sums[..., 1])
+    if found is None:
         return Estimate(0.0, 0.0, 1.0, 1 / 3.92)  # nothing is known of it
-    ratio = float(above.sum() / below.sum())
-    found = bootstrap_interval(ratio + (above - ratio * below) / below.mean(), users)
-    return Estimate(ratio, max(0.0, found.low), min(1.0, found.high), found.error)
+    if found.value in (0.0, 1.0):
+        trials = np.unique(users[below > 0]).size
+        return wilson_interval(found.value * trials, trials)
+    return found

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from napo.data.split import Cases
 
 
-class Scorer(Protocol):
-    """Anything that can be judged. Histories are item ids, oldest first; several cases come at once.
+class CandidateScorer(Protocol):
+    """Anything that can be judged among candidates. Histories are item ids, oldest first; several cases come at once.
 
     One whose scores are log-probs or logits may say so, `scores_are_logits = True`, and is judged by calibration too.
     """
@@ -41,6 +41,10 @@ class Scorer(Protocol):
     def candidate_scores(self, histories: Sequence[IntArray], candidates: IntArray) -> FloatArray:
         """(n, C) scores of the candidates (n, C), higher is better; the place in the list must not matter."""
 
+
+class Scorer(CandidateScorer, Protocol):
+    """Anything that can be judged among candidates and over the whole catalog."""
+
     def top(self, histories: Sequence[IntArray], excluded: Sequence[IntArray], k: int) -> IntArray:
         """(n, k) the best items that are not excluded, best first, -1 where there are fewer."""
 
@@ -49,7 +53,7 @@ class Scorer(Protocol):
 
 
 def evaluate_candidates(
-    scorer: Scorer,
+    scorer: CandidateScorer,
     cases: Cases,
     lists: CandidateLists,
     max_history: int | None = None,
@@ -254,7 +258,7 @@ def check_cases(name: str, cases: Cases) -> None:
         raise UserError(f"no {cases.part} cases to judge {name} on", remedy="see what the split left out")
 
 
-def _check_shape(scorer: Scorer, method: str, given: NDArray[Any], shape: tuple[int, ...]) -> None:
+def _check_shape(scorer: CandidateScorer, method: str, given: NDArray[Any], shape: tuple[int, ...]) -> None:
     if given.shape != shape:
         raise UserError(f"{scorer.name}.{method} gave an array of {given.shape}, not {shape}")
 

@@ -189,8 +189,9 @@ def _begin(
             if is_main() and (new := _is_new(recipe, own, out, resume)):
                 _write_recipe(recipe, own, out)
             prepared = prepare(recipe, out)
+            shared = overlap(recipe, prepared)
             if is_main():
-                _write_run(recipe, own, prepared, out)
+                _write_run(recipe, own, prepared, shared, out)
         for line in (f"{name}: {count:,}" for name, count in prepared.split.counts.items()):
             log.info(line)
         bench = Workbench(recipe, prepared, out.parent / "stages", progress)
@@ -199,7 +200,7 @@ def _begin(
         if new:
             _give_back(out, own)
         raise
-    if (shared := overlap(recipe, prepared))["sft_targets"]:
+    if shared["sft_targets"]:
         progress.say(
             f"{shared['sft_targets']:,} of {shared['preference_positives']:,} preference positives are SFT targets;"
             " where that lowers accuracy, keep some back with `sft.keep_back=0.3 preference.positives=kept_back`"
@@ -282,7 +283,7 @@ class _Silent:
     def say(self, text: str) -> None: ...
 
 
-def _write_run(recipe: Recipe, own: Path | None, prepared: Prepared, out: Path) -> None:
+def _write_run(recipe: Recipe, own: Path | None, prepared: Prepared, shared: dict[str, int], out: Path) -> None:
     packages = ("napo", "torch", "transformers", "peft", "accelerate", "polars", "numpy")
     said = {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
@@ -294,7 +295,7 @@ def _write_run(recipe: Recipe, own: Path | None, prepared: Prepared, out: Path) 
         "read": prepared.log.counts,
         "counts": prepared.split.counts,
         "notes": [*prepared.split.notes, *prepared.log.notes],
-        "overlap": overlap(recipe, prepared),
+        "overlap": shared,
         "objective_file": None if own is None else {"name": own.name, "sha256": file_digest(out / own.name)},
     }
     with write_aside(out / RUN) as aside:

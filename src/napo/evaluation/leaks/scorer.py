@@ -26,7 +26,7 @@ from napo.evaluation.ranks import finite_scores
 from napo.rng import rng_for
 
 if TYPE_CHECKING:
-    from napo.evaluation.protocols import Scorer
+    from napo.evaluation.protocols import CandidateScorer
 
 MOST_CASES = 500
 
@@ -39,7 +39,7 @@ class ScorerInputs:
     may move with the candidates' places; 1e-4 for float32.
     """
 
-    scorer: Scorer
+    scorer: CandidateScorer
     name: str  # of its row
     cases: Cases
     lists: CandidateLists
@@ -49,7 +49,7 @@ class ScorerInputs:
     @classmethod
     def of(
         cls,
-        scorer: Scorer,
+        scorer: CandidateScorer,
         cases: Cases,
         lists: CandidateLists,
         *,
@@ -185,14 +185,8 @@ class _Constant:
         scores[:, -1] = self.score
         return scores
 
-    def top(self, histories: Sequence[IntArray], excluded: Sequence[IntArray], k: int) -> IntArray:
-        raise NotImplementedError
 
-    def target_ranks(self, histories: Sequence[IntArray], excluded: Sequence[IntArray], targets: IntArray) -> IntArray:
-        raise NotImplementedError
-
-
-def _is_refused(scorer: Scorer, cases: Cases, lists: CandidateLists) -> bool:
+def _is_refused(scorer: CandidateScorer, cases: Cases, lists: CandidateLists) -> bool:
     try:
         evaluate_candidates(scorer, cases, lists)
     except UserError:

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from napo.cli import judge, main
+from napo.evaluation.comparison import Claim
 from napo.recipe_keys import MatchName, ProtocolName
 
 TABLE = SimpleNamespace(rich=lambda: "a table", to_json=lambda: {"hr@1": 0.5})
@@ -88,6 +89,28 @@ def test_compare_gives_the_same_overrides_to_all_recipes(called, tmp_path, monke
     }
     assert (called["seeds"], called["out"]) == (3, Path("runs/compare"))
     assert called["command"] == "napo compare a.yaml b=c.yaml sft.epochs=1 --seeds 3 --out runs/compare"
+
+
+def test_compare_asks_what_it_is_told_to(called, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("data: {source: ml-100k}\n")
+    words = ["--against", "S-DPO", "--claim", "NAPO > S-DPO by 15%", "--claim", "NAPO > SFT", "--tried", "NAPO=8"]
+    assert run("compare", "a.yaml", *words) == 0
+    assert called["base"] == "S-DPO"
+    assert called["claims"] == [Claim("NAPO", "S-DPO", ratio=1.15), Claim("NAPO", "SFT")]
+    assert called["tried"] == {"NAPO": 8}
+    assert called["command"] == (
+        "napo compare a.yaml --against S-DPO --claim 'NAPO > S-DPO by 15%' --claim 'NAPO > SFT' --tried NAPO=8"
+        " --out runs/compare"
+    )
+
+
+def test_a_claim_that_is_none_is_a_users_mistake(called, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("data: {source: ml-100k}\n")
+    assert run("compare", "a.yaml", "--claim", "NAPO beats SFT") == 2
+    assert "'NAPO beats SFT' is no claim" in capsys.readouterr().err
+    assert called == {}
 
 
 def test_compare_without_a_recipe_is_a_users_mistake(called, capsys):

@@ -103,8 +103,8 @@ def test_seeds_of_a_ratio_count_too():
 def test_what_cannot_be_claimed_is_told():
     with pytest.raises(UserError, match="no row 'napo'"):
         judge_claims([Claim("napo", "SFT")], RUNS, "HR@1")
-    with pytest.raises(UserError, match="nothing is a multiple"):
-        judge_claims([Claim("NAPO", "chance", ratio=2)], {**RUNS, "chance": [row(0)]}, "HR@1")
+    (nothing,) = judge_claims([Claim("NAPO", "chance", ratio=2)], {**RUNS, "chance": [row(0)]}, "HR@1")
+    assert nothing.line == "NAPO better than chance by 100%: no verdict, nothing is a multiple of 0"
 
 
 def test_a_row_of_one_result_meets_every_seed():

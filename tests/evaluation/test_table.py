@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -200,12 +201,52 @@ def test_columns_of_the_items_give_figures_and_groups(zipf_split, cases):
 def test_the_spread_of_lists_is_compared_by_swapping_users(zipf_split, cases):
     popular, chance = (evaluate_full(scorer, cases, k=3) for scorer in (Popularity(zipf_split.popularity), Chance(400)))
     difference, p = compare_lists(chance, popular, "coverage", swaps=200)
-    assert difference == pytest.approx(chance.bias.coverage.value - popular.bias.coverage.value)
+    assert difference.value == pytest.approx(chance.bias.coverage.value - popular.bias.coverage.value)
+    assert difference.low < difference.value < difference.high
+    # the same list for all has the same coverage without any one user: the error is chance's alone
+    assert difference.error == pytest.approx(chance.bias.coverage.error, rel=0.05)
     assert p == pytest.approx(1 / 201)
     with pytest.raises(UserError, match="no figure 'gini'"):
         compare_lists(chance, popular, "gini")
     with pytest.raises(UserError, match="different cases"):
         compare_lists(chance, evaluate_full(Chance(400), cases.subset(50, seed=1), k=3), "Gini")
+
+
+def test_coverage_and_gini_of_challengers_stand_below_the_table_with_holm_over_all(zipf_split, cases):
+    popular = evaluate_full(Popularity(zipf_split.popularity), cases, k=3)
+    chances = [evaluate_full(Chance(400, seed=seed), cases, k=3) for seed in (0, 1)]
+    rows = {"popularity": popular, "SFT": popular, "NAPO": chances[0], "mine": chances[1]}
+    table = make_table(rows, base="SFT")
+    asked = [(one.row, one.figure) for one in table.spread]
+    assert asked == [("NAPO", "coverage"), ("mine", "coverage"), ("NAPO", "Gini"), ("mine", "Gini")]
+    assert all(one.p_holm == pytest.approx(4 / 10_001) for one in table.spread)  # the least that 10,000 swaps can give
+    line = next(line for line in table.footer if line.startswith("coverage against SFT, p (Holm): NAPO +"))
+    assert "p < .001, mine +" in line
+    assert [one["figure"] for one in table.to_json()["spread"]] == ["coverage", "coverage", "Gini", "Gini"]
+    seeds = make_table({"SFT": popular, "NAPO": chances}, base="SFT").spread[0]
+    assert seeds.difference.seed_error > 0
+    assert seeds.p == pytest.approx(seeds.difference.p_value())
+
+
+def test_every_row_without_a_place_of_its_own_may_be_better_than_one_of_its_kind(judge):
+    rows = {"SFT": judge(0.3), "slow": judge(0.3, 1), "fast": judge(0.3, 2)}
+    assert [row.name for row in make_table(rows, base="fast").challengers] == ["slow"]
+    assert [row.name for row in make_table(rows, base="SFT").challengers] == ["slow", "fast"]
+
+
+def test_rows_that_differ_for_nobody_tell_nothing_of_the_smallest_difference(judge):
+    same = judge(0.3)
+
+    def smallest(**rows):
+        table = make_table({"SFT": same, **rows}, base="SFT")
+        return next(line for line in table.footer if line.startswith("smallest")).partition("power: ")[2]
+
+    assert (
+        smallest(NAPO=same) == "not known (it takes users who differ: NAPO (+0.000) is as far from SFT for all of them)"
+    )
+    other = smallest(NAPO=judge(0.5, seed=1), DPO=same)
+    assert re.fullmatch(r"0\.\d{3} \(it takes users who differ: DPO \(\+0\.000\) is .*", other)
+    assert re.fullmatch(r"0\.\d{3}", smallest(NAPO=judge(0.5, seed=1)))
 
 
 def test_rows_of_which_one_lacks_a_figure_stay_aligned(zipf_split, cases):
@@ -248,6 +289,8 @@ def test_claims_and_searches(results):
     assert "NAPO better than SFT: no verdict, unequal search budget: 5 settings tried against 1" in table.verdicts
     assert any(line.startswith("NAPO better than mine by 15%: held (x") for line in table.verdicts)
     assert table.to_json()["claims"][0]["verdict"]["word"] == "held"
+    assert "settings tried: SFT 1, NAPO 5, mine 5" in table.footer
+    assert table.to_json()["searched"] == {"SFT": 1, "NAPO": 5, "mine": 5}
 
 
 def test_the_last_place_of_a_list_is_marked_trivial(cases, lists):

@@ -3,6 +3,9 @@ from pathlib import Path
 import pytest
 
 from napo.errors import UserError
+from napo.evaluation.claims import accuracy_metrics
+from napo.evaluation.comparison import Claim
+from napo.evaluation.judge import LIST_LENGTH
 from napo.training.compare import compare_recipes
 from tests.tiny_world import SHORT, Quiet, tiny_recipe
 
@@ -36,6 +39,63 @@ def test_every_model_under_every_seed_is_asked_the_checks_of_models(compared):
     models = ("SASRec", "SFT", "NAPO")
     assert asked == {f"{name}, {model}": 2 for model in models for name in ("no_history", "order")}
     assert len([check for check in comparison.tables["cand20"].checks if not check.scorer]) == 9
+
+
+def test_claims_and_budgets_stand_in_the_tables_that_can_answer_them(compared):
+    _, _, folder = compared
+    recipes = {
+        Path("sft.yaml"): tiny_recipe(folder / "data", **SHORT),
+        Path("napo.yaml"): tiny_recipe(folder / "data", objective={"name": "napo"}, **SHORT),
+    }
+    claims = [Claim("NAPO", "SASRec", margin=0.01), Claim("NAPO", "SFT", metric="NDCG")]
+    quiet = Quiet()
+    found = compare_recipes(recipes, folder / "out", base="SASRec", claims=claims, tried={"NAPO": 8}, progress=quiet)
+    assert quiet.steps == []  # all was trained before
+    among, over_all = (found.tables[name] for name in ("cand20", "full"))
+    assert (among.base, over_all.base) == ("SASRec", "SASRec")
+    assert [len(table.claims) for table in (among, over_all)] == [2, 1]  # there is NDCG@10 over the catalog, no NDCG
+    assert among.searched == {"SASRec": 1, "SFT": 1, "NAPO": 8}
+    assert "NAPO better than SASRec: no verdict, unequal search budget: 8 settings tried against 1" in among.verdicts
+    assert {one.row for one in over_all.spread} == {"SFT", "NAPO"}
+
+
+def test_what_can_be_claimed_is_in_the_tables(compared):
+    comparison, _, _ = compared
+    for protocol, rows in comparison.results.items():
+        known = accuracy_metrics(protocol, (1, 5, 10), LIST_LENGTH)
+        assert set(known) <= rows["SFT"][0].metrics.keys()
+        assert not {"popularity", "tail"} & set(known)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"base": "sft"},
+            "no row 'sft' to compare with\n.*--against\n.*rows: chance, blind slot rule, popularity, SASRec, SFT",
+        ),
+        ({"claims": [Claim("NAPO", "SFT")]}, "no row 'NAPO'\n.*NAPO better than SFT.*\n.*rows: chance"),
+        ({"claims": [Claim("SFT", "SASRec", metric="popularity")]}, "no metric 'popularity' to claim.*\n.*\n.*AUC"),
+        (
+            {"claims": [Claim("SFT", "blind slot rule", metric="NDCG@10")], "tried": {"popularity": 2}},
+            "no row 'popularity' that is trained",
+        ),
+    ],
+)
+def test_a_question_that_no_table_can_answer_is_told_before_training(tmp_path, asked, message):
+    recipes = {Path("sft.yaml"): tiny_recipe(tmp_path / "data", **SHORT)}
+    with pytest.raises(UserError, match=message):
+        compare_recipes(recipes, tmp_path / "out", progress=Quiet(), **asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_sft_the_first_recipe_is_the_base(tmp_path):
+    recipes = {
+        Path(f"{name}.yaml"): tiny_recipe(tmp_path / "data", objective={"name": name, **more}, **SHORT)
+        for name, more in {"sdpo": {}, "napo": {}}.items()
+    }
+    found = compare_recipes(recipes, tmp_path / "out", progress=Quiet())
+    assert found.tables["cand20"].base == "S-DPO"
 
 
 def test_all_methods_are_judged_by_the_same_cases_and_lists(compared):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from napo.evaluation.comparison import Comparison
+from napo.evaluation.comparison import Claim, ClaimResult, Comparison
 from napo.evaluation.plots import TrainingLog
 from napo.evaluation.report import StageRun
 from napo.evaluation.statistics import Estimate
@@ -71,6 +71,11 @@ def test_a_table_is_said_in_words():
         "Held: NAPO better than SFT among 20 candidates, +0.012 HR@1 [+0.003, +0.021].",
         "Undecided, 12,000 cases would decide: DPO better than SFT among 20 candidates, +0.004 HR@1 [-0.005, +0.013].",
     ]
+    claimed = ClaimResult(
+        Claim("NAPO", "DPO", ratio=1.15), Estimate(1.02, 1.01, 1.03, 0.005), 0.01, 0.01, Verdict("held")
+    )
+    said = in_words("full", ResultTable("", "SFT", "HR@1", rows, {}, [], [], claims=[claimed]))
+    assert said[-1] == "Held: NAPO better than DPO by 15% over the whole catalog, x1.020 [1.010, 1.030]."
     bare = ResultTable("", None, "HR@1", rows[:2], {}, [], [])
     assert in_words("cand20", bare) == ["Among 20 candidates: popularity in 25.0 %, chance in 5.0 %."]
 

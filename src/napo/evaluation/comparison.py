@@ -2,7 +2,7 @@
 
 Path    results by row -> [evaluation.comparison] -> table
 Takes   results of the same cases by row name, one or one a seed
-Gives   Comparison of each row with a base row; ClaimResult of claims that were stated beforehand
+Gives   Comparison of each row with a base row; ClaimResult of claims that were stated beforehand; SpreadDifference
 
 One seed: intervals resample users, p is the sign-flip test's. Several: seeds and cases both count. p is Holm's over
 all the comparisons made together.
@@ -22,14 +22,17 @@ from napo.evaluation.paired import holm, sign_flip_p, swap_lists_p
 from napo.evaluation.results import FullResult, Result
 from napo.evaluation.statistics import (
     Estimate,
+    ListFigure,
     bootstrap_interval,
     function_interval,
-    recommendation_counts,
+    jackknife_intervals,
     seeds_and_cases,
+    seeds_and_figures,
 )
 from napo.evaluation.verdicts import Verdict, ratio_verdict, unequal_search, verdict
 
 Runs = Mapping[str, Sequence[Result]]
+SPREAD = ("coverage", "Gini")  # the figures of all the lists together that rows are compared by
 
 
 @dataclass(frozen=True)
@@ -56,26 +59,45 @@ class Claim:
     metric: str | None = None
 
     def __str__(self) -> str:
-        size = f" by {self.ratio - 1:.0%}" if self.ratio is not None else f" by {self.margin:g}" if self.margin else ""
+        percent = None if self.ratio is None else f" by {100 * (self.ratio - 1):g}%"
+        size = percent or (f" by {self.margin:g}" if self.margin else "")
         return f"{self.better} better than {self.worse}{size}" + (f" ({self.metric})" if self.metric else "")
 
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """What came of a claim. estimate: the difference, or the ratio."""
+    """What came of a claim. estimate: the difference, or the ratio; None: a ratio to 0."""
 
     claim: Claim
-    estimate: Estimate
+    estimate: Estimate | None
     p: float
     p_holm: float
     verdict: Verdict
 
     @property
     def line(self) -> str:
-        """The claim, its figure and the verdict."""
-        one = self.estimate
-        sign = "x" if self.claim.ratio is not None else "+" if one.value >= 0 else ""
-        return f"{self.claim}: {self.verdict} ({sign}{one.value:.3f} [{one.low:.3f}, {one.high:.3f}])"
+        """The claim, the verdict and its figures."""
+        return f"{self.claim}: {self.verdict}" + (f" ({self.figures})" if self.figures else "")
+
+    @property
+    def figures(self) -> str:
+        """`+0.012 [0.003, 0.021]`, or `x1.15 [1.02, 1.28]`; empty where there is none."""
+        if self.estimate is None:
+            return ""
+        form, times = ("{:.3f}", "x") if self.claim.ratio is not None else ("{:+.3f}", "")
+        value, low, high = (form.format(end) for end in (self.estimate.value, self.estimate.low, self.estimate.high))
+        return f"{times}{value} [{low}, {high}]"
+
+
+@dataclass(frozen=True)
+class SpreadDifference:
+    """How far a figure of all the lists of a row together (coverage, Gini) is from the base row's."""
+
+    row: str
+    figure: str
+    difference: Estimate
+    p: float
+    p_holm: float
 
 
 def compare_with_base(
@@ -111,33 +133,67 @@ def judge_claims(
                 raise UserError(f"no row {name!r} to claim something of", remedy=did_you_mean(name, runs))
         users = runs[claim.better][0].users
         difference, p = _difference(paired_differences(runs, claim.better, claim.worse, asked), users)
-        measured.append((_ratio(runs, claim, asked) if claim.ratio is not None else difference, p, users.size))
+        estimate = _ratio(runs, claim, asked) if claim.ratio is not None else difference
+        measured.append((estimate, p, users.size))
     adjusted = holm([p for _, p, _ in measured])
     results = []
     for claim, (estimate, p, cases), p_holm in zip(claims, measured, adjusted, strict=True):
-        said = _unequal(searched, claim.better, claim.worse)
-        if said is None and claim.ratio is not None:
+        if estimate is None:
+            said = Verdict("no verdict", reason="nothing is a multiple of 0")
+        elif claim.ratio is not None:
             said = ratio_verdict(estimate, p_holm, cases=cases, claimed=claim.ratio)
-        results.append(
-            ClaimResult(claim, estimate, p, p_holm, said or verdict(estimate, p_holm, cases=cases, margin=claim.margin))
-        )
+        else:
+            said = verdict(estimate, p_holm, cases=cases, margin=claim.margin)
+        unequal = _unequal(searched, claim.better, claim.worse)
+        results.append(ClaimResult(claim, estimate, p, p_holm, unequal or said))
     return results
 
 
-def compare_lists(first: FullResult, second: FullResult, figure: str, *, swaps: int = 10_000) -> tuple[float, float]:
+def compare_spread(runs: Runs, base: str, names: Sequence[str]) -> list[SpreadDifference]:
+    """Coverage and Gini of the named rows against the base row's, Holm over all of them; of the whole catalog alone.
+
+    One seed: p is that of users' lists swapped. Several: seeds and users both count.
+    """
+    measured = []
+    for figure in SPREAD:
+        for name in names:
+            results = _paired(runs, name, base)
+            pairs = [(a, b) for a, b in results if isinstance(a, FullResult) and isinstance(b, FullResult)]
+            if len(pairs) == 1:
+                measured.append((name, figure, *compare_lists(*pairs[0], figure)))
+            elif pairs:
+                each = [_list_difference(mine, its, figure) for mine, its in pairs]
+                estimate = seeds_and_figures(each, low=-1.0, high=1.0)
+                measured.append((name, figure, estimate, estimate.p_value()))
+    adjusted = holm([p for *_, p in measured])
+    return [SpreadDifference(*one, p_holm) for one, p_holm in zip(measured, adjusted, strict=True)]
+
+
+def compare_lists(
+    first: FullResult, second: FullResult, figure: str, *, swaps: int | None = None
+) -> tuple[Estimate, float]:
     """The difference of a figure of all the lists together (`coverage`, `Gini`), and its p by swapping users' lists.
 
-    Takes a second or so for each figure of some thousand items. Raises UserError where the cases are not the same.
+    The interval is the jackknife's. swaps: None for 10,000, of more than 2,000 items fewer, but 1,000 at least; they
+    take about a second for each figure. Raises UserError where the cases are not the same.
     """
     if not (np.array_equal(first.users, second.users) and np.array_equal(first.targets, second.targets)):
         raise UserError(f"{first.scorer} and {second.scorer} were judged on different cases")
     figures = list_figures(first.items)
     if figure not in figures:
         raise UserError(f"no figure {figure!r} of lists", remedy=did_you_mean(figure, figures))
-    of = figures[figure].of
-    difference = [float(of(recommendation_counts(result.top, first.items))) for result in (first, second)]
-    p = swap_lists_p(first.top, second.top, first.users, first.items, of, swaps=swaps)
-    return difference[0] - difference[1], p
+    swaps = swaps or min(10_000, max(1_000, 20_000_000 // first.items))
+    p = swap_lists_p(first.top, second.top, first.users, first.items, figures[figure].of, swaps=swaps)
+    return _list_difference(first, second, figure), p
+
+
+def _list_difference(first: FullResult, second: FullResult, figure: str) -> Estimate:
+    """The jackknife's interval of the difference: both lists of a user are left out together."""
+    items, known = first.items, list_figures(first.items)[figure]
+    # side by side, the second's items under ids of their own: a figure of both counts at once
+    both = np.concatenate([first.top, np.where(second.top >= 0, second.top + items, -1)], axis=1)
+    gap = ListFigure(lambda counts: known.of(counts[:items]) - known.of(counts[items:]), known.highest, -known.highest)
+    return jackknife_intervals(both, first.users, 2 * items, {figure: gap})[figure]
 
 
 def paired_differences(runs: Runs, name: str, other: str, metric: str) -> list[FloatArray]:
@@ -146,18 +202,23 @@ def paired_differences(runs: Runs, name: str, other: str, metric: str) -> list[F
 
 
 def _pairs(runs: Runs, name: str, other: str, metric: str) -> list[tuple[FloatArray, FloatArray]]:
-    """The values of both rows seed by seed; a row of one result meets every seed of the other."""
+    """The values of both rows seed by seed."""
+    if metric not in runs[name][0].metrics:
+        raise UserError(f"no metric {metric!r}", remedy=did_you_mean(metric, runs[name][0].metrics))
+    return [(mine.metrics[metric], its.metrics[metric]) for mine, its in _paired(runs, name, other)]
+
+
+def _paired(runs: Runs, name: str, other: str) -> list[tuple[Result, Result]]:
+    """The results of both rows seed by seed; a row of one result meets every seed of the other."""
     given, others = runs[name], runs[other]
     if len(given) != len(others) and 1 not in (len(given), len(others)):
         raise UserError(
             f"{name!r} has {len(given)} seeds and {other!r} {len(others)}",
             remedy="give both the same seeds in the same order, or one of them a single result",
         )
-    if metric not in given[0].metrics:
-        raise UserError(f"no metric {metric!r}", remedy=did_you_mean(metric, given[0].metrics))
     seeds = max(len(given), len(others))
     ours, theirs = ([*rows] * seeds if len(rows) == 1 else [*rows] for rows in (given, others))
-    return [(mine.metrics[metric], its.metrics[metric]) for mine, its in zip(ours, theirs, strict=True)]
+    return list(zip(ours, theirs, strict=True))
 
 
 def _difference(differences: Sequence[FloatArray], users: IntArray) -> tuple[Estimate, float]:
@@ -167,17 +228,18 @@ def _difference(differences: Sequence[FloatArray], users: IntArray) -> tuple[Est
     return estimate, estimate.p_value()
 
 
-def _ratio(runs: Runs, claim: Claim, metric: str) -> Estimate:
-    """Mean over mean. One seed: BCa. Several: what a case pulls at the ratio, (a - ratio b) / mean b, in place of a."""
+def _ratio(runs: Runs, claim: Claim, metric: str) -> Estimate | None:
+    """Mean over mean; None over 0.
+
+    One seed: BCa. Several: what a case pulls at the ratio, (a - ratio b) / mean b, in place of a.
+    """
     pairs = _pairs(runs, claim.better, claim.worse, metric)
     users = runs[claim.better][0].users
     below = float(np.mean([theirs for _, theirs in pairs]))
     if below == 0:
-        raise UserError(f"{claim.worse} has {metric} 0: nothing is a multiple of it", remedy="claim a margin instead")
+        return None
     if len(pairs) == 1:
-        estimate = function_interval(np.stack(pairs[0], axis=1), users, lambda totals: totals[..., 0] / totals[..., 1])
-        assert estimate is not None  # the denominator is not 0
-        return estimate
+        return function_interval(np.stack(pairs[0], axis=1), users, lambda totals: totals[..., 0] / totals[..., 1])
     ratio = float(np.mean([ours for ours, _ in pairs])) / below
     return seeds_and_cases([ratio + (ours - ratio * theirs) / below for ours, theirs in pairs], users)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from napo.data.prepare import Prepared
 from napo.data.split import Cases
 from napo.evaluation.baselines import Chance, Popularity
+from napo.evaluation.comparison import Claim
 from napo.evaluation.generated import evaluate_generated
 from napo.evaluation.leaks import (
     BlindRule,
@@ -24,7 +25,7 @@ from napo.evaluation.leaks import (
     leak_checks,
     scorer_checks,
 )
-from napo.evaluation.protocols import Scorer, evaluate_candidates, evaluate_full
+from napo.evaluation.protocols import CandidateScorer, Scorer, evaluate_candidates, evaluate_full
 from napo.evaluation.results import Progress, PromptKind, Result
 from napo.evaluation.table import ResultTable, make_table
 from napo.prompts.template import load_template
@@ -118,10 +119,16 @@ def baseline_results(
 
 
 def table_of(
-    protocol: str, rows: Mapping[str, Result | Sequence[Result]], checks: Sequence[Check], base: str | None
+    protocol: str,
+    rows: Mapping[str, Result | Sequence[Result]],
+    checks: Sequence[Check],
+    base: str | None,
+    *,
+    claims: Sequence[Claim] = (),
+    searched: Mapping[str, int] | None = None,
 ) -> ResultTable:
     """The protocol's table, with those of the leak checks that its figures depend on."""
-    return make_table(rows, base=base, checks=checks_for(protocol, checks))
+    return make_table(rows, base=base, checks=checks_for(protocol, checks), claims=claims, searched=searched)
 
 
 def lists_of(protocol: str) -> str:
@@ -149,7 +156,7 @@ def language_checks(language: LanguageModel, prepared: Prepared, name: str) -> l
 
 
 def model_checks(
-    scorer: Scorer, prepared: Prepared, name: str, *, reads_list: bool = False, tolerance: float = 1e-4
+    scorer: CandidateScorer, prepared: Prepared, name: str, *, reads_list: bool = False, tolerance: float = 1e-4
 ) -> list[Check]:
     """The leak checks of a model, on 500 of the test cases. name: of its row."""
     cases, lists = prepared.test, prepared.test_lists

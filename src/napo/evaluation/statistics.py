@@ -205,10 +205,11 @@ def wilson_interval(hits: float, trials: int, *, level: float = 0.95) -> Estimat
 
 @dataclass(frozen=True)
 class ListFigure:
-    """A figure of recommendation counts (items,), and the highest value it can have; the lowest is 0."""
+    """A figure of recommendation counts (items,), and the values between which it lies."""
 
     of: Callable[[IntArray], FloatArray]
     highest: float = 1.0
+    lowest: float = 0.0
 
 
 def jackknife_intervals(
@@ -240,7 +241,8 @@ def jackknife_intervals(
     for name, figure in figures.items():
         value, thetas = float(figure.of(counts)), left[name]
         error = float(np.sqrt((parts - 1) / parts * ((thetas - thetas.mean()) ** 2).sum()))
-        estimates[name] = Estimate(value, max(0.0, value - z * error), min(figure.highest, value + z * error), error)
+        low, high = max(figure.lowest, value - z * error), min(figure.highest, value + z * error)
+        estimates[name] = Estimate(value, low, high, error)
     return estimates
 
 

@@ -10,7 +10,7 @@ compares tasks, not methods. The printed table has room for a few columns; the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,16 @@ import numpy as np
 
 from napo.errors import UserError, did_you_mean
 from napo.evaluation.calibration import Calibration
-from napo.evaluation.comparison import Claim, ClaimResult, Comparison, Runs, compare_with_base, judge_claims
+from napo.evaluation.comparison import (
+    Claim,
+    ClaimResult,
+    Comparison,
+    Runs,
+    SpreadDifference,
+    compare_spread,
+    compare_with_base,
+    judge_claims,
+)
 from napo.evaluation.groups import GroupTable, group_tables
 from napo.evaluation.leaks import Check, leaked
 from napo.evaluation.metrics import PROPORTIONS
@@ -75,6 +84,8 @@ class ResultTable:
     notes: list[str]
     groups: list[GroupTable] = field(default_factory=list)
     claims: list[ClaimResult] = field(default_factory=list)
+    spread: list[SpreadDifference] = field(default_factory=list)  # of the challengers, over the whole catalog
+    searched: dict[str, int] = field(default_factory=dict)  # settings tried on validation, where they were told
 
     @property
     def header(self) -> list[str]:
@@ -105,8 +116,8 @@ class ResultTable:
 
     @property
     def verdicts(self) -> list[str]:
-        """What may be said of each row below the base row (those above are there to be beaten), and of claims."""
-        rows = [f"{row.name} better than {self.base}: {row.against.verdict}" for row in self._below_base if row.against]
+        """What may be said of each challenger of the base row, and of claims."""
+        rows = [f"{row.name} better than {self.base}: {row.against.verdict}" for row in self.challengers if row.against]
         return [*rows, *(claim.line for claim in self.claims)]
 
     @property
@@ -115,20 +126,42 @@ class ResultTable:
         beside = [f"{name} of {of}" for name in self._mean_columns for of in ("targets", "candidates")]
         aims = "; ".join(f"{name} {number(self.aims[name])}" for name in beside if name in self.aims)
         calibrated = ", ".join(f"{row.name} {row.calibration}" for row in self.rows if row.calibration)
-        reach = [row.against.difference.detectable for row in self._below_base if row.against]
-        ends = " to ".join(dict.fromkeys(f"{end:.3f}" for end in (min(reach), max(reach)))) if reach else ""
-        smallest = [f"smallest true difference these cases would find, at 80 % power: {ends}"] if reach else []
         by_user = ", ".join(f"{row.name} {row.by_user.value:.3f}" for row in self.rows)
+        searched = ", ".join(f"{row.name} {self.searched[row.name]}" for row in self.rows if row.name in self.searched)
         return [
             *([f"to read beside: {aims}"] if aims else []),
             f"{self.metric} averaged by user: {by_user}",
-            *smallest,
+            *self._detectable,
+            *self._spread,
+            *([f"settings tried: {searched}"] if searched else []),
             *([f"ECE of the top candidate: {calibrated}"] if calibrated else []),
             *(group.line for group in self.groups),
             *self.verdicts,
             *(check.line for check in self.checks),
             *self.notes,
         ]
+
+    @property
+    def _detectable(self) -> list[str]:
+        """The smallest difference that would be found; not from rows that differ alike for every user: no spread."""
+        gains = {row.name: row.against.difference for row in self.challengers if row.against}
+        reach = [gain.detectable for gain in gains.values() if gain.error > 0]
+        ends = [f"{end:.3f}" if end >= 0.0005 else "below 0.001" for end in (min(reach), max(reach))] if reach else []
+        found = " to ".join(dict.fromkeys(ends)) or "not known"
+        alike = ", ".join(f"{name} ({gain.value:+.3f})" for name, gain in gains.items() if gain.error == 0)
+        line = f"smallest true difference these cases would find, at 80 % power: {found}"
+        if alike:
+            line += f" (it takes users who differ: {alike} is as far from {self.base} for all of them)"
+        return [line] if gains else []
+
+    @property
+    def _spread(self) -> list[str]:
+        """Coverage and Gini against the base row, a line each."""
+        cells: dict[str, list[str]] = {}
+        for one in self.spread:
+            said = f"{one.row} {with_interval(one.difference, sign=True)} p {p_value(one.p_holm)}"
+            cells.setdefault(one.figure, []).append(said)
+        return [f"{figure} against {self.base}, p (Holm): {', '.join(said)}" for figure, said in cells.items()]
 
     @property
     def _mean_columns(self) -> list[str]:
@@ -168,9 +201,11 @@ class ResultTable:
         )
 
     @property
-    def _below_base(self) -> list[TableRow]:
-        names = [row.name for row in self.rows]
-        return self.rows[names.index(self.base) + 1 :] if self.base else []
+    def challengers(self) -> list[TableRow]:
+        """The rows that may be better than the base row: those before it in ROW_ORDER are there to be beaten."""
+        if self.base is None:
+            return []
+        return [row for row in self.rows if row.name in challengers([row.name], self.base)]
 
     def rich(self) -> Table:
         """For the terminal."""
@@ -201,6 +236,8 @@ class ResultTable:
             "checks": [check.to_json() for check in self.checks],
             "groups": [asdict(group) for group in self.groups],
             "claims": [asdict(claim) for claim in self.claims],
+            "spread": [asdict(one) for one in self.spread],
+            "searched": self.searched,
             "notes": self.notes,
         }
 
@@ -249,7 +286,14 @@ def make_table(
         list(notes),
         group_tables(first.groups, values, first.users, metric),
         judge_claims(claims, runs, metric, searched),
+        compare_spread(runs, base, challengers(runs, base)) if base is not None else [],
+        dict(searched or {}),
     )
+
+
+def challengers(names: Iterable[str], base: str) -> list[str]:
+    """The rows that do not stand before the base row in ROW_ORDER, less itself."""
+    return [name for name in names if name != base and _place(name) >= _place(base)]
 
 
 def _place(name: str) -> int:

@@ -5,14 +5,17 @@ Takes   recipes by file, an output folder, how many seeds
 Gives   Comparison: tables by protocol, what each run came to
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from napo.errors import UserError
+from napo.evaluation.claims import accuracy_metrics, can_answer, check_question
+from napo.evaluation.comparison import Claim
 from napo.evaluation.judge import (
+    LIST_LENGTH,
     baseline_results,
     checks_of,
     judge,
@@ -67,15 +70,29 @@ class Comparison:
 
 
 def compare_recipes(
-    recipes: Mapping[Path, Recipe], out: Path, *, seeds: int = 1, base: str = "SFT", progress: Progress
+    recipes: Mapping[Path, Recipe],
+    out: Path,
+    *,
+    seeds: int = 1,
+    base: str | None = None,
+    claims: Sequence[Claim] = (),
+    tried: Mapping[str, int] | None = None,
+    progress: Progress,
 ) -> Comparison:
     """Train what is not trained yet, judge all, and put them into tables with `base` as the row to compare with.
 
+    base: None is SFT, or the first recipe's row where there is none. claims: each stands in the tables that have its
+    rows and its metric. tried: by row, how many settings were tried on validation; of rows not named one.
     Of several ranks the main one judges; the others get the runs, and no tables.
-    Raises UserError where the recipes differ in data, split, candidates or evaluation: they would answer two questions.
+    Raises UserError where the recipes differ in data, split, candidates or evaluation: they would answer two questions;
+    and for rows and metrics that no table will have. Both before anything is trained.
     """
     _check_alike(recipes)
     names = _names(recipes)
+    _check_question(recipes, list(names.values()), base, claims, tried or {})
+    first = next(iter(names.values()))
+    base = base or (START if START in names.values() else first)
+    searched = dict.fromkeys([SASREC, *names.values()], 1) | dict(tried) if tried else None
     judged, runs = _Judged(), list[Trained]()
     for offset in range(seeds):
         for number, (path, recipe) in enumerate(recipes.items()):
@@ -86,7 +103,7 @@ def compare_recipes(
             runs.append(_in_short(run, names[path]))
             if is_main():
                 judged.add(run, names[path], auxiliary=number == 0)
-    return judged.compared(runs, base)
+    return judged.compared(runs, base, claims, searched)
 
 
 def judged_alone(run: Run) -> Comparison:
@@ -122,11 +139,22 @@ class _Judged:
         self._judge(run, name, sasrec)
         self._check(run, name, sasrec)
 
-    def compared(self, runs: list[Trained], base: str) -> Comparison:
+    def compared(
+        self,
+        runs: list[Trained],
+        base: str,
+        claims: Sequence[Claim] = (),
+        searched: Mapping[str, int] | None = None,
+    ) -> Comparison:
         """The tables; of a check that was asked under several seeds the worst."""
         tables = {
             protocol: table_of(
-                protocol, rows, worst_of_runs(self.checks[lists_of(protocol)]), base=base if base in rows else None
+                protocol,
+                rows,
+                worst_of_runs(self.checks[lists_of(protocol)]),
+                base=base if base in rows else None,
+                claims=[claim for claim in claims if can_answer(claim, rows, next(iter(rows.values()))[0].metrics)],
+                searched=searched,
             )
             for protocol, rows in self.results.items()
         }
@@ -166,6 +194,25 @@ def _names(recipes: Mapping[Path, Recipe]) -> dict[Path, str]:
         path: method if methods.count(method) == 1 else path.stem
         for (path, _), method in zip(recipes.items(), methods, strict=True)
     }
+
+
+def _check_question(
+    recipes: Mapping[Path, Recipe],
+    names: Sequence[str],
+    base: str | None,
+    claims: Sequence[Claim],
+    tried: Mapping[str, int],
+) -> None:
+    recipe = next(iter(recipes.values()))  # in what decides on rows and metrics all are alike
+    trained = [*([SASREC] if recipe.auxiliary is not None else []), *names]
+    rows: dict[str, list[str]] = {
+        name: ["chance", *(["blind slot rule"] if name != "full" else []), "popularity", *trained]
+        for name in recipe.evaluation.protocols
+    }
+    if "gen20" in rows:  # nothing else can write
+        rows["gen20"] = [*names]
+    metrics = {name: accuracy_metrics(name, recipe.evaluation.ks, LIST_LENGTH) for name in rows}
+    check_question(base, claims, tried, rows=rows, metrics=metrics, trained=trained)
 
 
 def _check_alike(recipes: Mapping[Path, Recipe]) -> None:

@@ -61,13 +61,15 @@ def in_words(protocol: str, table: ResultTable) -> list[str]:
     """What a table says: how well the best row does, and each comparison with its verdict in front."""
     where = WHERE.get(protocol, f"under {protocol}")
     said = [_best_row(where, table)] if table.metric.startswith("HR@") else []
-    names = [row.name for row in table.rows]
-    for row in table.rows[names.index(table.base) + 1 :] if table.base else []:
+    for row in table.challengers:
         if row.against is not None:
             gain = row.against.difference
             figures = f"{gain.value:+.3f} {table.metric} [{gain.low:+.3f}, {gain.high:+.3f}]"
             verdict = str(row.against.verdict).capitalize()
             said.append(f"{verdict}: {row.name} better than {table.base} {where}, {figures}.")
+    for one in table.claims:
+        figures = f", {one.figures}" if one.figures else ""
+        said.append(f"{str(one.verdict).capitalize()}: {one.claim} {where}{figures}.")
     return said
 
 

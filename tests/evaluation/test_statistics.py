@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from napo.errors import UserError
+from napo.evaluation import statistics
 from napo.evaluation.concentration import coverage, entropy
 from napo.evaluation.statistics import (
     Estimate,
@@ -20,6 +21,7 @@ from napo.evaluation.statistics import (
     wilson_interval,
 )
 from napo.evaluation.verdicts import design_effect
+from napo.rng import rng_for
 
 
 def clustered_hits(users: int, each: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -267,3 +269,16 @@ def test_p_from_a_standard_error():
     assert Estimate(1.96, 0, 0, 1.0).p_value() == pytest.approx(0.05, abs=1e-4)
     assert Estimate(4.303, 0, 0, 1.0, 0.9, 2).p_value() == pytest.approx(0.05, abs=1e-4)
     assert Estimate(0.0, 0, 0, 0.0).p_value() == 1.0
+
+
+def test_the_rows_of_a_table_draw_their_resamples_once_and_large_tables_keep_none(monkeypatch):
+    asked = []
+    monkeypatch.setattr(statistics, "rng_for", lambda *key: asked.append(key) or rng_for(*key))
+    statistics._kept_draws.cache_clear()
+    values, users = np.arange(20.0), np.arange(20)
+    first, second = (bootstrap_interval(column, users) for column in (values, 2 * values))
+    assert len(asked) == 1
+    assert (second.low, second.high) == (2 * first.low, 2 * first.high)
+    monkeypatch.setattr(statistics, "MOST_KEPT", 0)
+    assert bootstrap_interval(values, users) == first
+    assert len(asked) == 2

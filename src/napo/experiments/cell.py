@@ -28,6 +28,7 @@ from napo.evaluation.judge import (
     judge_language,
     language_checks,
     lists_of,
+    model_checks,
     prompt_of,
 )
 from napo.evaluation.leaks import Check
@@ -148,7 +149,7 @@ class _Model(_Worker):
         return judge_language(self.language, self.prepared.under(protocol), protocol, self.recipe)
 
     def checks(self) -> dict[str, list[Check]]:
-        name = self.cell["method"]
+        name = self.cell["row"]
         return {lists: language_checks(self.language, under, name) for lists, under in self._kinds_of_lists()}
 
 
@@ -163,6 +164,9 @@ class _SASRec(_Worker):
         section = self.recipe.evaluation
         under = self.prepared.under(protocol)
         return judge(self.scorer, under, protocol, ks=section.ks, full_cases=section.full_cases)
+
+    def checks(self) -> dict[str, list[Check]]:
+        return {lists: model_checks(self.scorer, under, "SASRec") for lists, under in self._kinds_of_lists()}
 
 
 class _Untrained(_Worker):

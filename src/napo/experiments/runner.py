@@ -82,7 +82,7 @@ def _plan_cell(out: Path, cell: Cell) -> None:
     with write_aside(folder / RECIPE) as aside:
         aside.write_text(to_yaml(rooted(cell.recipe).resolved()), encoding="utf-8")
     with write_aside(folder / CELL) as aside:
-        said = {"kind": cell.kind, "method": cell.method, "data": cell.data, "seed": cell.seed, "keys": dict(cell.keys)}
+        said = {name: getattr(cell, name) for name in ("kind", "row", "method", "data", "seed")}
         aside.write_text(json.dumps(said, default=str), encoding="utf-8")
 
 

@@ -134,13 +134,10 @@ class Store:
         ]
 
     def checks(self, data: str, protocol: str) -> list[Check]:
-        """The leak checks of the rows' cells, those of one seed for each row."""
-        held = _read(self.folder / CHECKS)
-        lists, found = lists_of(protocol), []
-        cells = self.cells.filter(data=data, protocol=protocol).unique("row", keep="first", maintain_order=True)
-        for key in cells["cell"]:
-            found += [_check(said) for said in held.get(key, {}).get(lists, [])]
-        return found
+        """The leak checks of the rows' cells, all seeds; a table shows the worst of them."""
+        held, lists = _read(self.folder / CHECKS), lists_of(protocol)
+        keys = self.cells.filter(data=data, protocol=protocol)["cell"]
+        return [_check(said) for key in keys for said in held.get(key, {}).get(lists, [])]
 
     def table(self, data: str, protocol: str, *, base: str | None = None) -> ResultTable:
         """The table of one data set under one protocol. base: None is the sweep's, where it has such a row."""

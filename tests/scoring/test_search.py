@@ -34,8 +34,8 @@ titles = st.lists(st.lists(st.integers(2, 4), min_size=1, max_size=4), min_size=
 cases = st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=1, max_size=3)
 
 
-def model_of(names, policy: Policy, normalize="catalog", frame=NEXT, **portions) -> TitleModel:
-    tree = PrefixTree.build([[*name, END] for name in names], END)
+def model_of(names, policy: Policy, normalize="catalog", frame=NEXT, trained=None, **portions) -> TitleModel:
+    tree = PrefixTree.build([[*name, END] for name in names], END, trained=trained)
     return TitleModel(policy, tree, frame, normalize, **portions)
 
 
@@ -43,7 +43,7 @@ def brute_force(model: TitleModel, history) -> np.ndarray:
     """(items,) log-probs by hand, a title after the other, without the tree."""
     every = [model.tree.title(item).tolist() for item in range(model.tree.items)]
     prompt = [*model.frame.header, *(token for item in history for token in every[item]), *model.frame.tail]
-    return np.array(by_hand(model.policy, prompt, every, model.normalize))
+    return np.array(by_hand(model.policy, prompt, every, model.normalize, model.tree.trained))
 
 
 def sorted_items(scores: np.ndarray, excluded) -> list[int]:
@@ -69,7 +69,8 @@ def test_top_and_ranks_equal_brute_force(names, histories, k, width, normalize, 
     targets = ids(*(data.draw(item) for _ in histories))
     allowed = data.draw(st.none() | st.lists(st.booleans(), min_size=len(names), max_size=len(names)).map(np.array))
     policy = HashedPolicy(VOCABULARY, seed=data.draw(st.integers(0, 99)))
-    model = model_of(names, policy, normalize, shared=shared, batch_tokens=batch_tokens)
+    trained = data.draw(st.integers(1, len(names)))
+    model = model_of(names, policy, normalize, trained=trained, shared=shared, batch_tokens=batch_tokens)
 
     top, log_probs = exact_top(model, histories, excluded, k, allowed=allowed, width=width)
     ranks = exact_ranks(model, histories, excluded, targets)

@@ -96,3 +96,23 @@ def test_the_arrays_can_not_be_written_to():
 def test_slices_by_hand():
     assert slices(np.array([5, 0, 7]), np.array([2, 3, 0])).tolist() == [5, 6, 0, 1, 2]
     assert slices(np.array([], dtype=np.int64), np.array([], dtype=np.int64)).tolist() == []
+
+
+def test_what_new_titles_may_have_where_they_leave_the_old_ones():
+    old = [(2, 3, 1), (2, 3, 1), (2, 4, 1), (5, 1)]
+    new = [(2, 9, 1), (5, 6, 1), (5, 6, 7, 1), (7, 1), (7, 8, 1)]
+    tree = PrefixTree.build([*old, *new], end=1, trained=4)
+    edges = {
+        (int(node), int(token)): float(ceiling)
+        for node, token, ceiling in zip(
+            np.repeat(np.arange(tree.nodes), np.diff(tree.child_start)), tree.child_token, tree.ceiling, strict=True
+        )
+    }
+    after_two, after_five = tree.node[1], tree.node[tree.title_start[3] + 1]
+    limited = {edge: np.exp(ceiling) for edge, ceiling in edges.items() if ceiling < np.inf}
+    # 7 leads to two new items, beside four; 9 to one, beside three; 6 to two, beside one, and no more than all of it
+    assert limited == pytest.approx({(0, 7): 2 / 4, (after_two, 9): 1 / 3, (after_five, 6): 1.0})
+
+
+def test_nothing_is_limited_in_the_tree_of_training():
+    assert np.isinf(catalog_tree().ceiling).all()

@@ -1,5 +1,6 @@
 """Small trees and policies whose numbers are known, for the tests of scoring."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -88,18 +89,29 @@ class HashedPolicy(SeenPolicy):
 
 
 def by_hand(
-    policy: HashedPolicy, prompt: Sequence[int], titles: Sequence[Sequence[int]], normalize: str
+    policy: HashedPolicy,
+    prompt: Sequence[int],
+    titles: Sequence[Sequence[int]],
+    normalize: str,
+    trained: int | None = None,
 ) -> list[float]:
-    """The log-prob of each title behind the prompt, token by token, without a tree."""
+    """The log-prob of each title behind the prompt, token by token, without a tree. trained: those after it are new."""
     sums = []
     for title in titles:
         total = 0.0
         for place, token in enumerate(title):
             logits = policy.logits_after([*prompt, *title[:place]])
-            rivals = range(policy.vocabulary)
-            if normalize == "catalog":
-                rivals = sorted({other[place] for other in titles if list(other[:place]) == list(title[:place])})
-            total += float(logits[token] - logits[list(rivals)].logsumexp(0))
+            alike = [number for number, other in enumerate(titles) if list(other[:place]) == list(title[:place])]
+            old = [titles[number][place] for number in alike if trained is None or number < trained]
+            if normalize == "vocabulary":
+                total += float(logits[token] - logits.logsumexp(0))
+                continue
+            rivals = old or [titles[number][place] for number in alike]
+            log_prob = float(logits[token] - logits[sorted(set(rivals))].logsumexp(0))
+            if token not in rivals:
+                new = sum(titles[number][place] == token for number in alike)
+                log_prob = min(log_prob, 0.0, math.log(new / len(old)))
+            total += log_prob
         sums.append(total)
     return sums
 

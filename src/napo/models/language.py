@@ -20,6 +20,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from napo.data.catalog import Catalog
 from napo.errors import UserError
+from napo.files import write_aside
 from napo.models.columns import columns_as_text
 from napo.models.policy import LanguagePolicy, dropout
 from napo.models.pretrained import (
@@ -57,6 +58,7 @@ class Usage:
     max_tokens: int
     temperature: float = 1.0  # of the softmax that it was trained with; another one ranks titles otherwise
     load_in: str | None = None  # `4bit`: how the frozen weights under its adapter are held
+    trained: int | None = None  # items of the catalog that it was trained on, where others came later; None: all
 
 
 class LanguageModel:
@@ -73,7 +75,7 @@ class LanguageModel:
     def tree(self) -> PrefixTree:
         tokens = title_tokens(self.tokenizer, self.catalog.titles)
         apart(self.tokenizer, self.catalog.titles, tokens)
-        return PrefixTree.build(tokens, end_token(self.tokenizer))
+        return PrefixTree.build(tokens, end_token(self.tokenizer), trained=self.usage.trained)
 
     @cached_property
     def frame(self) -> Frame:
@@ -126,7 +128,8 @@ class LanguageModel:
         precision = str(self.model.get_input_embeddings().weight.dtype).removeprefix("torch.")
         held = {"precision": precision, "token_vectors": token_vectors(self.model)}
         said = {"format": 1, **asdict(self.usage), **tokens, **held}
-        (folder / META).write_text(json.dumps(said, indent=2, ensure_ascii=False), encoding="utf-8")
+        with write_aside(folder / META) as aside:
+            aside.write_text(json.dumps(said, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def create(
@@ -204,6 +207,7 @@ def open_folder(folder: Path, catalog: Catalog | None = None) -> LanguageModel:
     usage = Usage(
         template=Template(**meta["template"]),
         load_in=meta.get("load_in"),
+        trained=meta.get("trained"),
         **{name: meta[name] for name in _USAGE},
     )
     model = saved_weights(folder, meta["precision"], usage.load_in, meta.get("token_vectors"))

@@ -16,7 +16,8 @@ from torch import Tensor
 from napo.arrays import FloatArray, IntArray
 from napo.errors import UserError
 from napo.scoring.batch import NONE, Beginnings, Frame, Normalize, batches_by_width, pack_beginnings
-from napo.scoring.shared_prefix import Policy, at_least_float32, device_of, grouped_logsumexp
+from napo.scoring.newcomers import edge_log_probs
+from napo.scoring.shared_prefix import Policy, at_least_float32, device_of
 from napo.scoring.tree import PrefixTree, slices
 
 PLACES_AT_ONCE = 256  # logits of so many places over 128,000 tokens take 131 MB
@@ -138,7 +139,8 @@ def _edge_log_probs(model: TitleModel, at_places: Tensor, nodes: IntArray) -> Te
     """at_places (P, d) -> (E,) log-probs of the tokens on the nodes' child edges."""
     tree, device = model.tree, at_places.device
     counts = _child_counts(tree, nodes)
-    tokens = tree.child_token[slices(tree.child_start[nodes], counts)]
+    edges = slices(tree.child_start[nodes], counts)
+    tokens = tree.child_token[edges]
     place = torch.from_numpy(np.repeat(np.arange(len(nodes)), counts)).to(device)
     if model.normalize == "vocabulary":
         logits = at_least_float32(model.policy.head(at_places, None))  # (P, V)
@@ -147,7 +149,7 @@ def _edge_log_probs(model: TitleModel, at_places: Tensor, nodes: IntArray) -> Te
     used, column = np.unique(tokens, return_inverse=True)
     logits = at_least_float32(model.policy.head(at_places, torch.from_numpy(used).to(device)))  # (P, U)
     values = logits[place, torch.from_numpy(column).to(device)]
-    return values - grouped_logsumexp(values, place, len(nodes))[place]
+    return edge_log_probs(values, place, len(nodes), torch.from_numpy(tree.ceiling[edges]).to(device))
 
 
 def _child_counts(tree: PrefixTree, nodes: IntArray) -> IntArray:

@@ -80,11 +80,20 @@ def _log_probs(
         # the last token of the prompt predicts the first of the title, and so on
         logits = policy.head(states[len(prompt) - 1 : len(prompt) - 1 + int(tree.lengths[item])], None)  # (T, V)
         logits = at_least_float32(logits)
-        if normalize == "catalog":
-            allowed = np.zeros(logits.shape, dtype=np.bool_)
-            for place, node in enumerate(tree.node[places]):
-                allowed[place, tree.child_token[tree.child_start[node] : tree.child_start[node + 1]]] = True
-            logits = logits.masked_fill(torch.from_numpy(~allowed).to(device), -torch.inf)
         target = torch.tensor(tree.token[places], device=device)
-        sums.append(logits.log_softmax(dim=1).gather(1, target[:, None]).sum())
+        if normalize == "vocabulary":
+            sums.append(logits.log_softmax(dim=1).gather(1, target[:, None]).sum())
+        else:
+            sums.append(_among_children(logits, target, tree.node[places], tree).sum())
     return torch.stack(sums)
+
+
+def _among_children(logits: Tensor, target: Tensor, nodes: IntArray, tree: PrefixTree) -> Tensor:
+    """(T,) log-prob of each token among its node's children that training knew; of others, at most their ceiling."""
+    log_probs = []
+    for at_place, token, node in zip(logits, target, nodes, strict=True):  # at_place: (V,)
+        edges = slice(int(tree.child_start[node]), int(tree.child_start[node + 1]))
+        tokens, ceiling = (torch.tensor(of[edges], device=at_place.device) for of in (tree.child_token, tree.ceiling))
+        log_prob = at_place[token] - at_place[tokens[ceiling.isinf()]].logsumexp(dim=0)
+        log_probs.append(torch.minimum(log_prob, ceiling[tokens == token].to(log_prob)).squeeze())
+    return torch.stack(log_probs)

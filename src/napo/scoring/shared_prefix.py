@@ -36,6 +36,10 @@ class TreeOnDevice:
         self.child_start = torch.tensor(tree.child_start, device=device)
         self.edge_column = torch.searchsorted(self.vocabulary, torch.tensor(tree.child_token, device=device))
         self.first_choice = int(tree.onward[0])  # the root, or where titles that all begin alike first differ
+        # of titles that came after training (scoring.newcomers): None where there are none, as in training itself
+        self.ceiling = torch.tensor(tree.ceiling, device=device) if tree.trained < tree.items else None
+        owner = torch.repeat_interleave(torch.arange(tree.nodes, device=device), self.child_start.diff())
+        self.edge_key = owner * len(self.vocabulary) + self.edge_column  # ascends: a node's edges do, by token
 
 
 # Gives the temperature (0-d) for the logits (P, U) of a batch's places; see scoring.temperature.
@@ -78,13 +82,19 @@ def catalog_log_probs(logits: Tensor, batch: TokenBatch, tree: TreeOnDevice) -> 
     logits = at_least_float32(logits)
     sums = children_logsumexp(logits, batch.nodes, tree)  # (P,)
     column = torch.searchsorted(tree.vocabulary, batch.target)
-    return logits[batch.place, column] - sums[batch.place]
+    log_probs = logits[batch.place, column] - sums[batch.place]
+    if tree.ceiling is None:
+        return log_probs
+    edge = torch.searchsorted(tree.edge_key, batch.nodes[batch.place] * len(tree.vocabulary) + column)
+    return torch.minimum(log_probs, tree.ceiling[edge].to(log_probs))
 
 
 def children_logsumexp(logits: Tensor, nodes: Tensor, tree: TreeOnDevice) -> Tensor:
-    """(P,) log of the summed exponentials of the logits (P, U) of each node's children."""
+    """(P,) log of the summed exponentials of the logits (P, U) of each node's children, those of training."""
     children, place = edges_of(nodes, tree)
     values = logits.flatten().index_select(0, place * logits.shape[1] + tree.edge_column[children])  # (E,)
+    if tree.ceiling is not None:
+        values = values.masked_fill(tree.ceiling[children].isfinite(), -torch.inf)
     return grouped_logsumexp(values, place, len(nodes))
 
 

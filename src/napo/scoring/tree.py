@@ -3,6 +3,8 @@
 Path    catalog -> [scoring.tree] -> token batch, log-probabilities, search
 Takes   the token ids of every title, each ended by the end token
 Gives   PrefixTree: children of a node are one slice of `child_token`; the places of a title are one slice of `token`
+
+Titles that came after the training stand behind the others; `ceiling` says what they may have (scoring.newcomers).
 """
 
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from napo.arrays import BoolArray, IntArray
+from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.errors import UserError
 
 
@@ -54,10 +56,11 @@ class PrefixTree:
     leaf: IntArray  # (items,) node after the end token; items of equal title share it
     vocabulary: IntArray  # (used,) all tokens that occur in titles, ascending
     end: int  # the end token
+    trained: int  # items that training knew: 0 to trained - 1
 
     @classmethod
-    def build(cls, titles: Sequence[Sequence[int]], end: int) -> "PrefixTree":
-        """titles: token ids of each item's title, the end token last and nowhere else.
+    def build(cls, titles: Sequence[Sequence[int]], end: int, *, trained: int | None = None) -> "PrefixTree":
+        """titles: token ids of each item's title, the end token last and nowhere else. trained: None is all of them.
 
         Raises UserError for a title without tokens or with the end token inside: it could not be told from others.
         """
@@ -78,7 +81,7 @@ class PrefixTree:
                     children.append({})
                 node = following
             leaf[item] = node
-        return cls._flatten(children, titles, nodes, leaf, end)
+        return cls._flatten(children, titles, nodes, leaf, end, len(titles) if trained is None else trained)
 
     @classmethod
     def _flatten(
@@ -88,6 +91,7 @@ class PrefixTree:
         nodes: list[int],
         leaf: IntArray,
         end: int,
+        trained: int,
     ) -> "PrefixTree":
         edges = [edge for node in children for edge in sorted(node.items())]
         tokens = np.array([token for title in titles for token in title], dtype=np.int64)
@@ -101,6 +105,7 @@ class PrefixTree:
             leaf=leaf,
             vocabulary=np.unique(tokens),
             end=end,
+            trained=trained,
         )
 
     def __post_init__(self) -> None:
@@ -150,6 +155,21 @@ class PrefixTree:
     def below(self) -> IntArray:
         """(nodes,) how many items' titles end at the node or below it."""
         return np.bincount(np.concatenate([self.node, self.leaf]), minlength=self.nodes)
+
+    @cached_property
+    def ceiling(self) -> FloatArray:
+        """(edges,) most that the log-prob of an edge may be: inf, but where new titles alone leave a node of old ones.
+
+        There it is the share of as many average old titles of that node: log(new below the edge / old below the node).
+        """
+        places = self.node[: self.title_start[self.trained]]
+        old = np.bincount(np.concatenate([places, self.leaf[: self.trained]]), minlength=self.nodes)  # (nodes,)
+        parent = np.repeat(np.arange(self.nodes), np.diff(self.child_start))
+        ceiling = np.full(len(parent), np.inf)
+        new = (old[self.child_node] == 0) & (old[parent] > 0)
+        shares = self.below[self.child_node[new]] / old[parent[new]]
+        ceiling[new] = np.minimum(np.log(shares), 0.0)  # a probability, however many they are
+        return ceiling
 
     @cached_property
     def by_leaf(self) -> tuple[IntArray, IntArray]:

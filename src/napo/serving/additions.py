@@ -13,11 +13,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from napo.arrays import IntArray
 from napo.data.log import Tally
 from napo.files import folder_aside
 from napo.models.language import CATALOG
-from napo.scoring.tree import PrefixTree
 from napo.serving.recommender import Recommender, model_folder
 
 
@@ -26,7 +24,6 @@ class Added:
     """items: how many the catalog has now. counts, examples, notes: what was added, skipped, tidied; see data.log.
 
     untrained: how many new titles hold a token that no title of the training had: their ranks mean little.
-    favoured: how many leave the others where each way on leads to several titles: likelier than an average one.
     """
 
     items: int
@@ -34,7 +31,6 @@ class Added:
     examples: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
     untrained: int
-    favoured: int
 
     def lines(self) -> list[str]:
         """What to tell a person."""
@@ -47,11 +43,6 @@ class Added:
             said.append(
                 f"{self.untrained:,} of the new titles hold tokens that no title had in training: until the model is"
                 " trained with them, their ranks mean little (docs/serving.md)"
-            )
-        if self.favoured:
-            said.append(
-                f"{self.favoured:,} of the new titles leave the others where each way on leads to several titles: they"
-                " may come first for everybody (docs/serving.md)"
             )
         return [*self.notes, *said, f"the catalog has {self.items:,} items"]
 
@@ -84,23 +75,11 @@ def add_items(
             shutil.copytree(folder, aside, copy_function=_link_or_copy, dirs_exist_ok=True)
             after.catalog.save(aside / CATALOG)
             after.histories.save(aside)
+            after.language.save_usage(aside)  # which items the model was trained on
     old, new = before.language.tree, after.language.tree
     titles = [new.title(item) for item in range(old.items, new.items)]
     untrained = sum(not np.isin(title, old.vocabulary).all() for title in titles)
-    favoured = sum(_titles_a_way(old, title) >= 2 for title in titles)
-    return Added(len(after.catalog), tally.counts, tally.examples, tuple(tally.notes), untrained, favoured)
-
-
-def _titles_a_way(tree: PrefixTree, title: IntArray) -> float:
-    """How many titles each way on leads to, where a title leaves the tree; 1 where it does not."""
-    node = 0
-    for token in title:
-        ways = slice(tree.child_start[node], tree.child_start[node + 1])
-        on = tree.child_node[ways][tree.child_token[ways] == token]
-        if not len(on):
-            return float(tree.below[node] / (ways.stop - ways.start))
-        node = int(on[0])
-    return 1.0
+    return Added(len(after.catalog), tally.counts, tally.examples, tuple(tally.notes), untrained)
 
 
 def _link_or_copy(source: str, target: str) -> None:

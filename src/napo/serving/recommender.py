@@ -86,7 +86,10 @@ class Recommender:
         """
         catalog = extended(self.catalog, items, same_titles=same_titles, tally=tally, where=where)
         added = len(catalog) - len(self.catalog)
-        language = LanguageModel(self.language.model, self.language.tokenizer, catalog, self.language.usage)
+        usage = self.language.usage
+        if added and usage.trained is None:
+            usage = replace(usage, trained=len(self.catalog))
+        language = LanguageModel(self.language.model, self.language.tokenizer, catalog, usage)
         _check_titles(language, len(self.catalog), where)
         popularity = np.append(self.histories.popularity, np.zeros(added, dtype=self.histories.popularity.dtype))
         return Recommender(language, replace(self.histories, popularity=popularity))

@@ -1,11 +1,14 @@
 """Two ranks with different numbers of examples learn what one process with the whole batch learns."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.nn import functional as F
 
 from napo.objectives import sdpo
 from napo.objectives.napo import Margin, Objective, Settings, Sharing
@@ -26,6 +29,7 @@ CASES = {
         sharing=Sharing(accept_ratio=0.5, similarity="item_mean", dedup=True),
         margin=Margin(normalise="rank", scored_by="receiver", per="example"),
     ),
+    "exact": Settings(sharing=Sharing(accept_ratio=0.5, exact=True), reference=True, margin=Margin(per="example")),
     "alone": Settings(sharing=None, margin=Margin(normalise="standardise")),
 }
 
@@ -55,8 +59,27 @@ def scored(step: int, part: slice, parameters: torch.Tensor, width: int) -> Scor
         history_means=torch.randn(count, 3, generator=random, dtype=torch.float64)[part],
         item_vectors=torch.randn(60, 4, generator=random, dtype=torch.float64),
     )
-    policy = -torch.nn.functional.softplus(features @ parameters)
+    policy = -F.softplus(features @ parameters)
     return Scored(policy[part], lengths[part], reference[part], side)
+
+
+def with_lent(step: int, part: slice, parameters: torch.Tensor, width: int, borrow) -> Scored:
+    """The same, with what each example takes over scored beside its own titles; each rank pads to its own most."""
+    whole, own = scored(step, slice(None), parameters, 5), scored(step, part, parameters, width)
+    shared = borrow(whole.side, torch.tensor(step + 1))[part]
+    named = [whole.side.rejected.flatten()[row] for row in shared]
+    most = max([len(items) for items in named], default=0)
+    lent = torch.full((len(named), most), -1)
+    for row, items in zip(lent, named, strict=True):
+        row[: len(items)] = items
+    waves = torch.arange(7.0, dtype=torch.float64) * (lent + 3 * own.side.chosen[:, None])[..., None]
+    beside = -F.softplus(waves.sin() @ parameters)
+    return Scored(
+        torch.cat([own.policy, beside], dim=1),
+        torch.cat([own.lengths, torch.ones_like(lent)], dim=1),
+        torch.cat([own.reference, -0.1 * lent], dim=1),
+        replace(own.side, lent=lent, shared=shared),
+    )
 
 
 def run(objective: torch.nn.Module, rank: int | None) -> dict[str, torch.Tensor]:
@@ -66,7 +89,9 @@ def run(objective: torch.nn.Module, rank: int | None) -> dict[str, torch.Tensor]
     for step in range(STEPS):
         part, width = (slice(None), 5) if rank is None else (PARTS[step][rank], WIDTHS[step][rank])
         parameters = weights()
-        loss = objective(scored(step, part, parameters, width))
+        borrow = getattr(objective, "borrow", None)
+        made = scored if borrow is None else partial(with_lent, borrow=borrow)
+        loss = objective(made(step, part, parameters, width))
         (loss.losses.sum() * ranks / EXAMPLES[step]).backward()
         if rank is not None:
             dist.all_reduce(parameters.grad)

@@ -106,11 +106,13 @@ def made_batches(
 def auxiliary_of(data: "Data") -> "AuxiliaryVectors":
     """An untrained SASRec's vectors, of all histories already, as they are from the second pass on."""
     import numpy as np
+    import torch
 
     from napo.arrays import FloatArray, IntArray
     from napo.models.sasrec import SASRec, SASRecSettings
     from napo.training.batches import AuxiliaryVectors
 
+    torch.manual_seed(0)  # arms that compare peers must have the same
     model = SASRec(ITEMS, SASRecSettings()).eval()
 
     def encode(histories: list[IntArray]) -> FloatArray:

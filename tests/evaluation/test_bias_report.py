@@ -3,6 +3,7 @@ import pytest
 
 from napo.data.item_groups import ItemGroups
 from napo.evaluation.bias_report import bias_report
+from napo.evaluation.popularity_bias import group_unfairness
 
 # a user a line: training, one validation event, one test event; the last is the target
 SEQUENCES = [[0, 1, 2, 0], [0, 2, 1, 5], [0, 1, 2, 3], [0, 3, 4, 2]]
@@ -77,3 +78,11 @@ def test_deciles_are_shares(report):
     for deciles in (report.recommended_deciles, report.liked_deciles, report.target_deciles):
         assert deciles.shape == (10,)
         assert deciles.sum() == pytest.approx(1.0)
+
+
+def test_items_by_fifth_are_what_mgu_is_made_of(report):
+    # popularity 4 2 1 1 0 0: below item 0 five of six, below 1 four, below 2 and 3 two: fifths 4 3 1 1 0 0
+    assert report.recommended_fifths.tolist() == [[0, 0, 0, 1, 1], [0, 1, 0, 0, 1], [0, 0, 0, 1, 1], [0, 1, 0, 0, 1]]
+    assert report.liked_fifths.sum(axis=1).tolist() == [3, 3, 3, 3]
+    unfair = group_unfairness(report.recommended_fifths, report.liked_fifths, np.arange(4))
+    assert unfair["MGU"] == report.figures["MGU popularity"]

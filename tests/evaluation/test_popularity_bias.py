@@ -18,6 +18,7 @@ from napo.evaluation.popularity_bias import (
     rank_bias,
     shares,
     tail_share,
+    unfairness_gain,
     user_rank_bias,
 )
 from napo.evaluation.statistics import recommendation_counts
@@ -112,6 +113,27 @@ def test_group_unfairness_by_hand_over_genres():
     found = group_unfairness(*weights, USERS)
     assert found["MGU"].value == pytest.approx(0.216667, abs=1e-6)
     assert found["DGU"].low < found["DGU"].value == pytest.approx(0.55)
+
+
+def test_a_gain_in_group_unfairness_is_the_difference_of_both():
+    theirs, liked = group_weights(LISTS, GENRES), group_weights(HISTORIES, GENRES)
+    same = unfairness_gain([theirs], [theirs], liked, USERS)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    # lists with the histories' own shares have an MGU of 0
+    assert unfairness_gain([theirs], [liked], liked, USERS).value == pytest.approx(0.216667, abs=1e-6)
+    two = unfairness_gain([theirs, theirs], [liked, theirs], liked, USERS)
+    assert two.value == pytest.approx(0.216667 / 2, abs=1e-6)
+    assert two.seed_error > 0
+
+
+def test_the_pull_of_users_has_the_spread_that_resampling_them_shows():
+    rng = np.random.default_rng(0)
+    theirs, ours, liked = (rng.multinomial(10, shares, size=600) for shares in ([0.1, 0.9], [0.3, 0.7], [0.5, 0.5]))
+    drawn = unfairness_gain([theirs], [ours], liked, np.arange(600))
+    both = unfairness_gain([theirs, theirs], [ours, ours], liked, np.arange(600))
+    assert drawn.value == both.value == pytest.approx(0.2, abs=0.02)
+    assert both.error == pytest.approx(drawn.error, rel=0.1)
+    assert both.low == pytest.approx(drawn.low, abs=0.1 * drawn.error)
 
 
 def test_items_of_no_group_drop_out_of_the_shares():

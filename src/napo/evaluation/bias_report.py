@@ -35,6 +35,10 @@ class BiasReport:
     recommended_deciles: FloatArray
     liked_deciles: FloatArray  # in the histories
     target_deciles: FloatArray
+    # (cases, 5) how many items of the list, and of the history, lie in each fifth of the items by popularity: with them
+    # two reports can be compared user by user, which MGU alone does not allow
+    recommended_fifths: IntArray | None = None
+    liked_fifths: IntArray | None = None
 
     @property
     def coverage(self) -> Estimate:
@@ -56,6 +60,7 @@ def bias_report(lists: IntArray, ranks: IntArray, cases: Cases, columns: Sequenc
     lift = popularity_bias.popularity_lift(aim, cases.histories(), cases.units, split.popularity)
     aims |= {"lift": lift.value} if lift is not None else {}
     fifths = np.eye(5)[popularity_bias.popularity_groups(split.popularity, 5)]
+    by_fifth = [group_weights(of, fifths).astype(np.int32) for of in (lists, cases.histories())]
     for name, membership in {"popularity": fifths, **{one.column: one.membership for one in columns}}.items():
         recommended, liked, wanted = (group_weights(of, membership) for of in (lists, cases.histories(), aim))
         mine, goal = _of_groups(name, recommended, liked, wanted, cases.units)
@@ -65,7 +70,7 @@ def bias_report(lists: IntArray, ranks: IntArray, cases: Cases, columns: Sequenc
             by_case[f"KL {name}"] = user_miscalibration(liked, recommended, cases.units)
     tenths = np.eye(10)[popularity_bias.popularity_groups(split.popularity, 10)]
     deciles = [shares(group_weights(of, tenths).sum(axis=0)) for of in (lists, cases.histories(), aim)]
-    return BiasReport(by_case, figures, aims, *deciles)
+    return BiasReport(by_case, figures, aims, *deciles, *by_fifth)
 
 
 def list_figures(items: int) -> dict[str, ListFigure]:

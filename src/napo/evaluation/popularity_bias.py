@@ -15,7 +15,14 @@ from scipy.stats import rankdata
 
 from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.evaluation.concentration import mean_over_list
-from napo.evaluation.statistics import Estimate, bootstrap_interval, function_interval
+from napo.evaluation.statistics import (
+    Estimate,
+    bootstrap_interval,
+    by_user,
+    function_interval,
+    seeds_and_cases,
+    totals_without_each,
+)
 
 LEAST_TARGETS = 20  # of a group, for its recall to mean something
 
@@ -155,3 +162,32 @@ def group_unfairness(recommended: FloatArray, liked: FloatArray, users: IntArray
 
     found = {"MGU": over(mgu), "DGU": over(dgu)}
     return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+def unfairness_gain(others: Sequence[IntArray], ours: Sequence[IntArray], liked: IntArray, users: IntArray) -> Estimate:
+    """By how much our lists' MGU lies below the others', with its interval over users, and over seeds if several.
+
+    others, ours: a seed each, `group_weights` of lists, (cases, groups); liked: of the histories. MGU is no mean over
+    cases, so each user stands in by the pull at it, (U - 1)(mean of all MGU without one user - MGU without this one),
+    the jackknife's influence. One seed: BCa over users.
+    """
+
+    def gain(totals: FloatArray) -> FloatArray:
+        theirs, mine, past = map(shares, np.split(totals, 3, axis=-1))
+        return np.asarray(mgu(theirs, past) - mgu(mine, past))
+
+    pairs = [
+        np.concatenate([theirs, mine, liked], axis=1).astype(np.float64)
+        for theirs, mine in zip(others, ours, strict=True)
+    ]
+    if len(pairs) == 1:
+        estimate = function_interval(pairs[0], users, gain)
+        assert estimate is not None  # shares of nothing are 0, so there is always a value
+        return estimate
+    influences = []
+    for contributions in pairs:
+        totals, _ = by_user(contributions, users, "case")
+        left_out = gain(totals_without_each(totals))
+        value = float(gain(totals.sum(axis=0)))
+        influences.append(value + (len(totals) - 1) * (left_out.mean() - left_out))
+    return seeds_and_cases(influences, np.arange(influences[0].size))

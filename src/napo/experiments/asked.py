@@ -32,6 +32,19 @@ class Asked:
     methods: tuple[Path, ...] = ()
     objectives: tuple[Path, ...] = ()
 
+    @property
+    def words(self) -> list[str]:
+        """As options of a command."""
+        named = [name if folder is None else f"{name}={folder}" for name, folder in self.data.items()]
+        options = {
+            "--seeds": [] if self.seeds is None else [str(self.seeds)],
+            "--data": named,
+            "--interactions": [str(self.interactions)] if self.interactions else [],
+            "--items": [str(self.items)] if self.items else [],
+            "--method": [str(path) for path in (*self.methods, *self.objectives)],
+        }
+        return [word for option, values in options.items() for value in values for word in (option, value)]
+
 
 def laid_down(layer: Layer, asked: Asked, source: Path) -> Layer:
     """The sweep's layer with what is asked. Raises UserError for data sets and files that are not there."""

@@ -14,11 +14,14 @@ Gives   Sweep, checked whole before anything heavy is imported; its Cells in the
     with: {sft: {epochs: 20}}        # keys that all cells get
     grid: {negatives.count: [1, 3]}  # a cell for each combination
     seeds: 3
+    claims:                          # judged at the end: see experiments.claim_keys
+      - {says: NAPO beats S-DPO, better: NAPO, worse: S-DPO}
 """
 
 import hashlib
 import itertools
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +32,7 @@ from pydantic import Field, ValidationError, field_validator
 from napo.data.settings import DATA_FILES
 from napo.errors import UserError, did_you_mean
 from napo.experiments.asked import Asked, laid_down
+from napo.experiments.claim_keys import ClaimEntry, Known, mistakes_in
 from napo.recipe import Recipe, differences, load_recipe
 from napo.recipe_checks import is_path
 from napo.recipe_keys import Count, FilePath, Section, Whole, Word
@@ -66,6 +70,7 @@ class Sweep(Section):
     baselines: bool = True  # chance, popularity and SASRec as rows
     base: Word | None = None  # the row that others are compared with; None: SFT where there is one
     tried: dict[Word, Count] = Field(default_factory=dict)  # by method: settings tried on validation beforehand
+    claims: list[ClaimEntry] = Field(default_factory=list)
 
     @field_validator("seeds")
     @classmethod
@@ -110,9 +115,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
+    """command: what makes it again."""
+
     sweep: Sweep
     source: Path
     cells: tuple[Cell, ...]
+    command: str = ""
 
 
 def load_plan(path: Path, overrides: Sequence[str] = (), asked: Asked | None = None) -> Plan:
@@ -123,6 +131,7 @@ def load_plan(path: Path, overrides: Sequence[str] = (), asked: Asked | None = N
     reading = Reading()
     layer = read_file(path, reading)
     raise_all(reading.mistakes)
+    file_data = list(layer.data["data"]) if isinstance(layer.data.get("data"), dict) else []
     layer = laid_down(layer, asked or Asked(), path)
     sweep = _validated(layer, path)
     if unknown := set(sweep.tried) - set(sweep.methods):
@@ -131,8 +140,20 @@ def load_plan(path: Path, overrides: Sequence[str] = (), asked: Asked | None = N
     cells = list(_model_cells(sweep, layer, path, overrides))
     if sweep.baselines:
         cells += list(_baseline_cells(cells))
+    raise_all(mistakes_in(sweep.claims, _known(sweep, cells, file_data), layer.places))
     hashed = [_hashed(cell) for cell in cells]
-    return Plan(sweep, path, tuple(hashed))
+    words = ["napo", "sweep", str(path), *overrides, *(asked.words if asked else ())]
+    return Plan(sweep, path, tuple(hashed), shlex.join(words))
+
+
+def _known(sweep: Sweep, cells: Sequence[Cell], data: Sequence[str]) -> Known:
+    """What claims may name."""
+    return Known(
+        rows={cell.row for cell in cells},
+        grids={name: {*sweep.grid, *entry.grid} for name, entry in sweep.methods.items()},
+        data={*sweep.data, *data},
+        protocols={protocol for cell in cells for protocol in cell.recipe.evaluation.protocols},
+    )
 
 
 def _validated(layer: Layer, path: Path) -> Sweep:

@@ -10,6 +10,7 @@ sweep that was broken off and gone on with leaves the same others as one that wa
 models.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def collect(plan: Plan, out: Path, store: Path) -> "Store":
             "base": _base_of(plan),
             "seeds": plan.sweep.seed_list,
             "tried": plan.sweep.tried,
+            "claims": [claim.model_dump(mode="json", exclude_none=True) for claim in plan.sweep.claims],
+            "command": plan.command,
             "cells": len({cell.key for cell in plan.cells}),
             "done": len(checks),
         }
@@ -87,7 +90,7 @@ class Store:
 
     @cached_property
     def said(self) -> dict[str, Any]:
-        """Title, base row, seeds, settings tried, how many cells there are and how many are done."""
+        """Title, base row, seeds, settings tried, claims, command, how many cells there are and how many are done."""
         path = self.folder / SWEEP
         if not path.is_file():
             raise UserError(f"{self.folder} holds no results of a sweep", remedy="`napo sweep SWEEP --out FOLDER`")
@@ -145,9 +148,42 @@ class Store:
         if base is not None and base not in results:
             raise UserError(f"no row {base!r} to compare with", remedy=did_you_mean(base, results))
         base = base or (self.said["base"] if self.said["base"] in results else None)
-        return table_of(protocol, results, self.checks(data, protocol), base=base)
+        if (data, protocol, base) not in self._tables:
+            checks = self.checks(data, protocol)
+            self._tables[data, protocol, base] = table_of(protocol, results, checks, base=base, searched=self.searched)
+        return self._tables[data, protocol, base]
+
+    @cached_property
+    def searched(self) -> dict[str, int] | None:
+        """By row, how many settings of its method were tried on validation; None: of no method it is told."""
+        tried = self.said["tried"]
+        models = self.cells.filter(kind="model").unique("row", maintain_order=True)
+        return (
+            {row: tried.get(method, 0) for row, method in models.select("row", "method").iter_rows()} if tried else None
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all its files: who has a store with the same one has the same figures."""
+        whole = hashlib.sha256()
+        for path in sorted(self.folder.iterdir()):
+            whole.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        return whole.hexdigest()
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, str, str | None], ResultTable]:
+        return {}
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], dict[str, dict[int, Result]]]:
+        return {}
 
     def _by_row(self, data: str, protocol: str) -> dict[str, dict[int, Result]]:
+        if (data, protocol) not in self._rows:
+            self._rows[data, protocol] = self._read_rows(data, protocol)
+        return self._rows[data, protocol]
+
+    def _read_rows(self, data: str, protocol: str) -> dict[str, dict[int, Result]]:
         wanted = self.cells.filter(data=data, protocol=protocol)
         cases = pl.read_parquet(self.folder / f"{protocol}.parquet").partition_by("cell", as_dict=True)
         found: dict[str, dict[int, Result]] = {}

@@ -1,4 +1,5 @@
-"""The command line: `napo train`, `evaluate`, `compare`, `sweep`, `reproduce`, `recommend`, `data`, `catalog`, `demo`.
+"""The command line: `napo train`, `evaluate`, `compare`, `sweep`, `reproduce`, `report`, `recommend`, `data`,
+`catalog`, `demo`.
 
 Path    what a person types -> [cli] -> training, evaluation, serving, data
 Takes   arguments; a UserError from anywhere below
@@ -17,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from napo import __version__
-from napo.cli import catalog, data, judge, sweep, train, use
+from napo.cli import catalog, data, judge, report, sweep, train, use
 from napo.cli._console import speaks
 from napo.errors import UserError, UserErrors
 
@@ -34,6 +35,7 @@ app.command("evaluate")(judge.evaluate)
 app.command("compare")(judge.compare)
 app.command("sweep")(sweep.sweep)
 app.command("reproduce")(sweep.reproduce)
+app.command("report")(report.report)
 app.command("recommend")(use.recommend)
 app.add_typer(data.app, name="data")
 app.add_typer(catalog.app, name="catalog")

@@ -70,7 +70,7 @@ def bias_report(lists: IntArray, ranks: IntArray, cases: Cases, columns: Sequenc
             by_case[f"KL {name}"] = user_miscalibration(liked, recommended, cases.units)
     tenths = np.eye(10)[popularity_bias.popularity_groups(split.popularity, 10)]
     deciles = [shares(group_weights(of, tenths).sum(axis=0)) for of in (lists, cases.histories(), aim)]
-    return BiasReport(by_case, figures, aims, *deciles, *by_fifth)
+    return BiasReport(by_case, figures, aims, deciles[0], deciles[1], deciles[2], by_fifth[0], by_fifth[1])
 
 
 def list_figures(items: int) -> dict[str, ListFigure]:

@@ -150,6 +150,16 @@ def legend(figure: Figure, keys: Keys, theme: Theme) -> None:
     # matplotlib drops labels that begin with an underscore, and takes dollars for mathematics
     labels = [f" {label(name)}" if name.startswith("_") else label(name) for name in keys]
     look: dict[str, Any] = {"fontsize": SMALL, "labelcolor": theme.ink, "frameon": False, "columnspacing": 1.2}
-    made = figure.legend(list(keys.values()), labels, loc="outside upper center", ncols=min(len(keys), 4), **look)
+    made = figure.legend(list(keys.values()), labels, loc="outside upper center", ncols=_columns(labels), **look)
     for text in made.get_texts():
         text.set_parse_math(False)
+
+
+def _columns(labels: Sequence[str], most: int = 4, room: int = 74) -> int:
+    """How many columns of a legend fit beside each other: their longest labels, seven letters for sign and space."""
+    for columns in range(min(most, len(labels)), 1, -1):
+        rows = -(-len(labels) // columns)  # a legend is filled column by column
+        widths = [max(map(len, labels[start : start + rows])) + 7 for start in range(0, len(labels), rows)]
+        if sum(widths) <= room:
+            return columns
+    return 1

@@ -39,6 +39,7 @@ _PROTOCOLS = {
     "gen20": "Titles written freely, among 20 candidates",
     "legacy": "Among the data's own lists",
 }
+_MANY_NOTES = 10
 _MANY_RUNS = 8  # from here on their table is folded
 
 
@@ -219,7 +220,7 @@ def _free(name: str, taken: Container[str]) -> str:
 
 def _parts(report: ReportData, shown: Mapping[str, list[str]], styles: Mapping[str, Style]) -> list[str]:
     """The page, in the order in which it is read."""
-    leaked = [_title_of(one.name) for one in report.judged if one.table.leaked]
+    leaked = [title_of(one.name) for one in report.judged if one.table.leaked]
     checks = list({check.line: check for one in report.judged for check in one.table.checks}.values())
     failed = ", ".join(dict.fromkeys(check.title for check in checks if check.verdict == "FAIL"))
     alarm = (
@@ -232,8 +233,8 @@ def _parts(report: ReportData, shown: Mapping[str, list[str]], styles: Mapping[s
     return [
         html.paragraph(alarm, "alarm") if leaked else "",
         html.verdicts(report.verdicts),
-        *(_judged(one, shown[f"judged {place}"], styles) for place, one in enumerate(report.judged)),
-        html.section("Can the figures be trusted?", _trusted(checks)),
+        *(judged_part(one, shown[f"judged {place}"], styles) for place, one in enumerate(report.judged)),
+        html.section("Can the figures be trusted?", trusted(checks)),
         *(_stages(report, group, shown[group]) for group in dict.fromkeys(stage.group for stage in report.stages)),
         html.section(
             "What was read, what was left out",
@@ -245,15 +246,27 @@ def _parts(report: ReportData, shown: Mapping[str, list[str]], styles: Mapping[s
     ]
 
 
-def _judged(judged: Judged, pictures: list[str], styles: Mapping[str, Style]) -> str:
+def judged_part(
+    judged: Judged, pictures: list[str], styles: Mapping[str, Style], *more: str, heading: str = "", anchor: str = ""
+) -> str:
+    """A protocol's table with its pictures. more: HTML below them. heading: empty: the protocol's."""
     table = judged.table
     colours = [styles[name].colour for name in table.methods]
     return html.section(
-        _title_of(judged.name),
+        heading or title_of(judged.name),
         html.results(table.heading, table.header, table.body, colours, "bad" if table.leaked else "heading"),
-        _beside(html.items(table.notes, "notes"), pictures),
+        _beside(_notes(table.notes), pictures),
         *(_groups(table, styles) for table in judged.groups),
+        *more,
+        anchor=anchor,
     )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    """Those of many rows and seeds are much alike: behind the first the others are folded."""
+    more = notes[_MANY_NOTES:]
+    folded = html.folded(f"{len(more)} notes more", html.items(more, "notes")) if more else ""
+    return html.items(notes[:_MANY_NOTES], "notes") + folded
 
 
 def _groups(table: GroupTable, styles: Mapping[str, Style]) -> str:
@@ -262,7 +275,7 @@ def _groups(table: GroupTable, styles: Mapping[str, Style]) -> str:
     return html.by_group(table.heading, named, list(rows)) + html.items(table.notes, "notes")
 
 
-def _trusted(checks: Sequence[Check]) -> str:
+def trusted(checks: Sequence[Check]) -> str:
     """How many checks passed; those that did not, with what they ask; the others folded."""
     if not checks:
         return ""
@@ -302,7 +315,8 @@ def _beside(part: str, pictures: list[str]) -> str:
     return html.side_by_side([part, *pictures]) if len(pictures) % 2 else part + html.side_by_side(pictures)
 
 
-def _title_of(protocol: str) -> str:
+def title_of(protocol: str) -> str:
+    """A protocol in words."""
     return _PROTOCOLS.get(protocol, protocol)
 
 

@@ -11,12 +11,19 @@ tables scroll inside themselves.
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from napo.evaluation.plot_style import DARK, LIGHT, Theme
 
 _WORDS = {"ok": "good", "WARN": "odd", "FAIL": "bad"}
-_VERDICTS = {"Held": "good", "Not held": "plain", "Undecided": "odd"}
+_VERDICTS = {
+    "Held": "good",
+    "Not held": "plain",
+    "Undecided": "odd",
+    "Direction held, size not": "odd",
+    "No verdict": "plain",
+}
 
 _CSS = """
 * { box-sizing: border-box }
@@ -65,6 +72,13 @@ thead .method { justify-content: flex-end }
 .facts { display: grid; gap: 1.75rem 3rem; align-items: start;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), max-content)) }
 .side > .notes { margin-top: 0 }
+a { color: var(--m3) }
+.claims td.text { min-width: 9rem }
+.claims thead th { text-align: left }
+.claims td.text:nth-child(2), .claims td.text:nth-child(4) { min-width: 14rem }
+.claims th:first-child { min-width: 6.5rem }
+.claims small { display: block; font-size: .88em; color: var(--muted) }
+section:target h2 { border-top-color: var(--m5) }
 figure { margin: 0 }
 figcaption { font-size: .9rem; color: var(--muted); margin-bottom: .6rem; max-width: 34rem }
 figcaption h3 { color: var(--ink) }
@@ -125,10 +139,11 @@ def text(given: str) -> str:
     )
 
 
-def section(heading: str, *parts: str) -> str:
-    """A part of the page under its heading; nothing where there is nothing to say."""
+def section(heading: str, *parts: str, anchor: str = "") -> str:
+    """A part of the page under its heading; nothing where there is nothing to say. anchor: what links lead to."""
     inside = "".join(parts)
-    return f"<section>\n<h2>{text(heading)}</h2>\n{inside}</section>\n" if inside else ""
+    at = f' id="{text(anchor)}"' if anchor else ""
+    return f"<section{at}>\n<h2>{text(heading)}</h2>\n{inside}</section>\n" if inside else ""
 
 
 def items(lines: Sequence[str], kind: str) -> str:
@@ -151,6 +166,45 @@ def verdicts(lines: Sequence[str]) -> str:
         shown = f'<span class="{kind}">{text(word)}</span>{text(rest)}' if kind else text(line)
         said += f"<li>{shown.replace(' %', '&nbsp;%')}</li>\n"
     return f'<ul class="verdicts">\n{said}</ul>\n' if lines else ""
+
+
+@dataclass(frozen=True)
+class ClaimLine:
+    """A claim as the page shows it. notes: behind the verdict's word. anchor: where the table stands."""
+
+    word: str
+    notes: Sequence[str]
+    claim: str
+    anchor: str
+    data: str
+    ours: Sequence[str]
+    paper: str
+
+
+def claims(label: str, lines: Sequence[ClaimLine]) -> str:
+    """A table of claims, the verdict's word in front, each claim a link to the table that it rests on."""
+    rows = []
+    for line in lines:
+        word = f'<span class="{_VERDICTS.get(line.word, "plain")}">{text(line.word)}</span>'
+        small = "".join(f"<small>{text(note)}</small>" for note in line.notes)
+        ours = "<br>".join(
+            text(one).replace(", p ", ", p&nbsp;").replace("&nbsp;&lt; ", "&nbsp;&lt;&nbsp;") for one in line.ours
+        )
+        cells = [
+            f'<a href="#{text(line.anchor)}">{text(line.claim)}</a>{small}',
+            text(line.data),
+            ours,
+            text(line.paper),
+        ]
+        rows.append(f'<tr><th scope="row">{word}</th>' + "".join(f'<td class="text">{cell}</td>' for cell in cells))
+    inside = "\n".join(f"{row}</tr>" for row in rows)
+    head = ["verdict", "claim", "data", "ours [95 %]", "paper"]
+    return _table(label, head, f"<tbody>\n{inside}\n</tbody>\n", "claims")
+
+
+def subheading(heading: str) -> str:
+    """Inside a section."""
+    return f"<h3>{text(heading)}</h3>\n"
 
 
 def checks(lines: Sequence[tuple[str, str, Sequence[str]]]) -> str:

@@ -55,7 +55,7 @@ def judged_pictures(
     if rates:
         found.append(
             Picture(
-                _file(protocol, "hit rates"),
+                file_name(protocol, "hit rates"),
                 "How often the target was found",
                 "Whiskers and bands hold the true rate 95 times in 100. Methods whose intervals overlap may still"
                 " differ: they met the same cases, and the paired column of the table counts that in.",
@@ -66,7 +66,7 @@ def judged_pictures(
     if deciles is not None:
         found.append(
             Picture(
-                _file(protocol, "popularity"),
+                file_name(protocol, "popularity"),
                 "Whom the lists favour",
                 "Of all recommended items, the percentage in each tenth of the catalog by popularity. Orange: more than"
                 " users had liked before; blue: less.",
@@ -82,7 +82,7 @@ def stage_pictures(group: str, logs: Sequence[TrainingLog], styles: Mapping[str,
     scales = " Losses of different objectives have no common scale." if len({log.name for log in logs}) > 1 else ""
     found = [
         Picture(
-            _file(group, "training"),
+            file_name(group, "training"),
             "How training went",
             f"Step 0 is the model the stage began with. Pale lines behind a loss are its single entries.{scales}",
             "; ".join(filter(None, map(_validated, logs))) or "The loss by step.",
@@ -99,7 +99,7 @@ def stage_pictures(group: str, logs: Sequence[TrainingLog], styles: Mapping[str,
         fallen = f" Both fell under {', '.join(named)}." if named else " Nowhere did both fall."
         found.append(
             Picture(
-                _file(group, "log-probs"),
+                file_name(group, "log-probs"),
                 "Chosen and rejected titles",
                 "What a preference loss widens is the gap. Where both lines fall, it widened at the cost of the chosen"
                 f" titles too.{fallen}",
@@ -111,7 +111,7 @@ def stage_pictures(group: str, logs: Sequence[TrainingLog], styles: Mapping[str,
     if margins:
         found.append(
             Picture(
-                _file(group, "margin"),
+                file_name(group, "margin"),
                 "The margin",
                 "By how much a chosen title has to be ahead. It shrinks where the auxiliary model takes rejected titles"
                 " for likely favourites.",
@@ -169,6 +169,6 @@ def _favoured(deciles: Deciles) -> str:
     return f"Share of the most popular tenth of the items: {said}"
 
 
-def _file(part: str, what: str) -> str:
+def file_name(part: str, what: str) -> str:
     """`cand20-hit-rates`: letters, digits and dashes alone."""
     return re.sub(r"[^a-z0-9]+", "-", f"{part} {what}".lower()).strip("-")

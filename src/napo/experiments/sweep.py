@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napo.evaluation.table import ResultTable
+from napo.experiments.page import write_page
 from napo.experiments.plan import Plan
 from napo.experiments.runner import Board, Outcomes, is_done, run_plan
 from napo.experiments.store import STORE, Store, collect
@@ -41,7 +42,9 @@ def run_sweep(plan: Plan, out: Path, board: Board, *, jobs: int = 1, minutes: fl
     tables = [store.table(data, protocol) for data in store.data for protocol in store.protocols(data)]
     with write_aside(folder / "table.md") as aside:
         aside.write_text(_page(plan, store), encoding="utf-8")
-    return Finished(outcomes, store, tables, _lines(plan, outcomes, store, folder))
+    page = write_page([store], folder)
+    lines = [*(claim.line for claim in page.claims), *_lines(plan, outcomes, store), f"The page is {page.path}"]
+    return Finished(outcomes, store, tables, lines)
 
 
 def _page(plan: Plan, store: Store) -> str:
@@ -52,7 +55,7 @@ def _page(plan: Plan, store: Store) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _lines(plan: Plan, outcomes: Outcomes, store: Store, folder: Path) -> list[str]:
+def _lines(plan: Plan, outcomes: Outcomes, store: Store) -> list[str]:
     by_key = {cell.key: cell for cell in plan.cells}
     lines = [
         f"failed: {by_key[key].row}, {by_key[key].data}, seed {by_key[key].seed}: {why}"
@@ -68,5 +71,4 @@ def _lines(plan: Plan, outcomes: Outcomes, store: Store, folder: Path) -> list[s
     counts = {"run": len(outcomes.done), "kept": len(outcomes.kept), "failed": len(outcomes.failed)}
     counts["left for the next time"] = total - sum(counts.values())
     lines.append(f"{total} cells: {', '.join(f'{count} {what}' for what, count in counts.items() if count)}")
-    lines.append(f"The results are in {folder}")
     return lines

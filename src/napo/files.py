@@ -74,10 +74,14 @@ def is_write_error(error: Exception) -> bool:
     )
 
 
-def cannot_write(target: Path, error: Exception) -> UserError:
+class WriteFailed(UserError):
+    """A file could not be written: the disk's fault, whatever was to be written."""
+
+
+def cannot_write(target: Path, error: Exception) -> WriteFailed:
     """The message for a full disk, a read-only folder and their like."""
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-    return UserError(
+    return WriteFailed(
         f"cannot write {target}: {reason}", remedy="free some space or name another folder; nothing was left"
     )
 

@@ -8,7 +8,7 @@ The parts: recipe_reading (YAML and lines), recipe_keys (the model), recipe_mist
 recipe_checks (clashes, files, methods).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from napo.data.settings import DATA_FILES
 from napo.recipe_checks import clash_mistakes, file_mistakes, is_path, method_mistakes, name_mistakes
 from napo.recipe_keys import OWN_KEYS, Method, Recipe
 from napo.recipe_mistakes import mistakes_of
-from napo.recipe_reading import Layer, Mistake, Reading, raise_all, read_layers
+from napo.recipe_reading import Layer, Mistake, Place, Places, Reading, laid_over, raise_all, read_layers
 
-__all__ = ["Method", "Recipe", "check_methods", "differences", "load_recipe"]
+__all__ = ["Method", "Recipe", "changed", "check_methods", "differences", "load_recipe"]
 
 
 def load_recipe(
@@ -42,13 +42,39 @@ def load_recipe(
     """
     reading = Reading()
     layer = read_layers(path, overrides, OWN_KEYS, reading, over=over, whole=whole)
+    return _checked(layer, reading.mistakes, files=files, methods=methods)
+
+
+def changed(
+    recipe: Recipe, values: Mapping[str, Any], places: Mapping[str, Place] | None = None, *, clashes: bool = True
+) -> Recipe:
+    """The recipe with other values at keys such as `sft.lr`, checked as one that was read, its methods too.
+
+    places: where the values were written. clashes: False asks of each value alone whether its key can have it.
+    """
+    layer = Layer(recipe.resolved(), recipe.places)
+    for key, value in values.items():
+        parts = tuple(key.split("."))
+        data = value
+        for part in reversed(parts):
+            data = {part: data}
+        # sections that the recipe has not stand where the value does
+        mine = [parts, *(parts[:end] for end in range(1, len(parts)) if parts[:end] not in layer.places)]
+        top = Places({} if places is None else dict.fromkeys(mine, places[key]))
+        layer = laid_over(layer, Layer(data, top), OWN_KEYS)
+    return _checked(layer, [], files=False, methods=True, clashes=clashes)
+
+
+def _checked(layer: Layer, found: Sequence[Mistake], *, files: bool, methods: bool, clashes: bool = True) -> Recipe:
     recipe, wrong, mistakes = _validated(layer)
-    mistakes += [*reading.mistakes, *clash_mistakes(recipe, wrong), *name_mistakes(recipe, wrong)]
+    mistakes += [*found, *name_mistakes(recipe, wrong)]
+    if clashes:
+        mistakes += clash_mistakes(recipe, wrong)
     if files:
         mistakes += file_mistakes(recipe, wrong)
     if methods:
-        recipe, found = method_mistakes(recipe, wrong)
-        mistakes += found
+        recipe, more = method_mistakes(recipe, wrong, needs=clashes)
+        mistakes += more
     raise_all(mistakes)
     return recipe
 

@@ -190,8 +190,13 @@ def is_path(template: str) -> bool:
     return "/" in template or template.endswith(".txt")
 
 
-def method_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> tuple[Recipe, list[Mistake]]:
-    """The methods' settings, held against their own Settings: imports the methods, and torch with them."""
+def method_mistakes(
+    recipe: Recipe, wrong: Set[str] = frozenset(), *, needs: bool = True
+) -> tuple[Recipe, list[Mistake]]:
+    """The methods' settings, held against their own Settings: imports the methods, and torch with them.
+
+    needs: whether what a method needs has to be in the recipe.
+    """
     mistakes: list[Mistake] = []
     whole = recipe
     for key, method in _methods(recipe, wrong):
@@ -211,7 +216,8 @@ def method_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> tuple[Reci
         filled = type(method).model_validate({**declared, **settings.model_dump(mode="json")})
         whole = _with(whole, key.split("."), filled)
         try:
-            mistakes += _said(_needs(recipe, key, module, settings), recipe, wrong)
+            if needs:
+                mistakes += _said(_needs(recipe, key, module, settings), recipe, wrong)
         except UserError as error:
             mistakes.append(_in_file(error))
     return whole, mistakes

@@ -98,17 +98,17 @@ def read_layers(
     return layer
 
 
-def read_file(path: Path, reading: Reading) -> Layer:
-    """One YAML file. Stops at a file that can't be read or is no mapping: its keys are not known."""
+def read_file(path: Path, reading: Reading, of: str = "recipe") -> Layer:
+    """One YAML file, a recipe or what `of` says. Stops at one that can't be read or is no mapping: it has no keys."""
     whole = Place(str(path), path.absolute().parent)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        reading.stop(f"no recipe {path}", None, _files_like(path))
+        reading.stop(f"no {of} {path}", None, _files_like(path))
     except UnicodeDecodeError as error:
         reading.stop(f"{path} is not UTF-8: byte {error.start + 1}", whole, "save the file as UTF-8")
     except OSError as error:
-        reading.stop(f"cannot read {path}: {error.strerror}", None, "name a recipe, a YAML file")
+        reading.stop(f"cannot read {path}: {error.strerror}", None, f"name a {of}, a YAML file")
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -119,7 +119,7 @@ def read_file(path: Path, reading: Reading) -> Layer:
         reading.stop(f"no valid YAML: {problem or str(error).splitlines()[0]}", place, remedy)
     layer = Layer({}, Places({(): whole}))
     if node is not None and not isinstance(node, yaml.MappingNode):
-        reading.stop("a recipe is made of keys and values", whole, "write `key: value` lines, such as `seed: 0`")
+        reading.stop(f"a {of} is made of keys and values", whole, "write `key: value` lines, such as `seed: 0`")
     return layer if node is None else Layer(_plain(node, (), whole, layer.places, reading), layer.places)
 
 
@@ -202,7 +202,7 @@ def _base_of(layer: Layer, path: Path, reading: Reading) -> Layer:
 
 
 def _files_like(path: Path) -> str:
-    """The remedy for a recipe that is not there: those that are."""
+    """The remedy for a file that is not there: those that are."""
     there = sorted(found.name for pattern in ("*.yaml", "*.yml") for found in path.parent.glob(pattern))
     close = nearest(path.name, there) or there[:5]
     return ", ".join(str(path.parent / name) for name in close) or f"{path.parent} holds no recipes"

@@ -10,7 +10,7 @@ from napo.cli import main, said
 from napo.errors import UserError, UserErrors
 from tests.processes import printed, python
 
-COMMANDS = ["train", "evaluate", "compare", "recommend", "data", "demo"]
+COMMANDS = ["train", "evaluate", "compare", "search", "recommend", "data", "demo"]
 HEAVY = ["torch", "transformers", "polars", "scipy", "matplotlib"]
 
 

@@ -1,4 +1,4 @@
-"""The command line: `napo train`, `evaluate`, `compare`, `sweep`, `reproduce`, `report`, `recommend`, `data`,
+"""The command line: `napo train`, `evaluate`, `compare`, `search`, `sweep`, `reproduce`, `report`, `recommend`, `data`,
 `catalog`, `demo`.
 
 Path    what a person types -> [cli] -> training, evaluation, serving, data
@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from napo import __version__
-from napo.cli import catalog, data, judge, report, sweep, train, use
+from napo.cli import catalog, data, judge, report, search, sweep, train, use
 from napo.cli._console import speaks
 from napo.errors import UserError, UserErrors
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(judge.evaluate)
 app.command("compare")(judge.compare)
+app.command("search")(search.search)
 app.command("sweep")(sweep.sweep)
 app.command("reproduce")(sweep.reproduce)
 app.command("report")(report.report)
@@ -69,7 +70,7 @@ def _stopped(words: Sequence[str]) -> NoReturn:
     if not speaks():
         sys.exit(130)
     print("napo: stopped", file=sys.stderr)
-    if words and words[0] == "sweep":
+    if words and words[0] in ("sweep", "search"):
         print(f"  try   napo {shlex.join(words)}", file=sys.stderr)
     if words and words[0] == "train":
         again = [*words, *(["--resume"] if "--resume" not in words else [])]

@@ -216,26 +216,27 @@ def _baseline_cells(cells: Sequence[Cell]) -> Iterator[Cell]:
 
 
 def _hashed(cell: Cell) -> Cell:
-    whole, files = cell.recipe.resolved(), _contents(cell.recipe)
+    whole, files = cell.recipe.resolved(), contents_of(cell.recipe)
     file = None if cell.recipe.objective is None else cell.recipe.objective.file
-    own_objective = {} if file is None or cell.kind != "model" else {str(file): _checksum(file)}  # not of the start
+    own_objective = {} if file is None or cell.kind != "model" else {str(file): checksum(file)}  # not of the start
     sections = {"SASRec": (*TASK, "auxiliary", "seed")}.get(cell.kind, TASK) if cell.kind != "model" else tuple(whole)
     key = _hash([cell.kind, {name: whole[name] for name in sections}, files | own_objective])
     start = _hash([{name: whole[name] for name in START}, files]) if cell.kind == "model" else key
     return Cell(cell.kind, cell.method, cell.data, cell.seed, cell.keys, cell.recipe, key, start)
 
 
-def _contents(recipe: Recipe) -> dict[str, str]:
+def contents_of(recipe: Recipe) -> dict[str, str]:
     """The checksums of the files that a recipe names: what is in them decides, not what they are called."""
     named = [getattr(recipe.data, name) for name in DATA_FILES]
     named.append(Path(recipe.prompt.template) if is_path(recipe.prompt.template) else None)
-    return {str(path): _checksum(path) for path in named if path is not None and path.is_file()}
+    return {str(path): checksum(path) for path in named if path is not None and path.is_file()}
 
 
 _KNOWN_SUMS: dict[tuple[str, int, int], str] = {}
 
 
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """SHA-256 of what a file holds."""
     at = path.stat()
     mark = (str(path), at.st_size, at.st_mtime_ns)
     if mark not in _KNOWN_SUMS:

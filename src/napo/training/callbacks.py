@@ -22,6 +22,8 @@ from napo.training.weights import save_weights
 METRIC = "eval_ndcg"
 BEST, VALIDATION = "best", "validation.json"
 StageProgress = Callable[[int, int, dict[str, float]], None]  # steps done, of how many, the latest figures
+# all looks at validation so far, oldest first, and whether the newest is the last; an exception breaks the stage off
+Watch = Callable[[list[dict[str, float]], bool], None]
 
 
 class Rhythm(TrainerCallback):
@@ -61,6 +63,16 @@ class KeepBest(TrainerCallback):
         if out_of_patience(state, self.patience):
             control.should_training_stop = True
         return control
+
+
+class ShowLooks(TrainerCallback):
+    """Shows the looks at validation to who watches. Behind KeepBest, which may have found that this is the last."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.watch(validations(state), control.should_training_stop or state.global_step >= state.max_steps)
 
 
 class WriteMetrics(TrainerCallback):

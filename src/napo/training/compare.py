@@ -87,8 +87,8 @@ def compare_recipes(
     Raises UserError where the recipes differ in data, split, candidates or evaluation: they would answer two questions;
     and for rows and metrics that no table will have. Both before anything is trained.
     """
-    _check_alike(recipes)
-    names = _names(recipes)
+    check_alike(recipes)
+    names = row_names(recipes)
     _check_question(recipes, list(names.values()), base, claims, tried or {})
     first = next(iter(names.values()))
     base = base or (START if START in names.values() else first)
@@ -187,7 +187,7 @@ def _in_short(run: Run, name: str) -> Trained:
     return Trained(name, run.recipe.seed, run.folder, run.recipe, verdicts, run.stages)
 
 
-def _names(recipes: Mapping[Path, Recipe]) -> dict[Path, str]:
+def row_names(recipes: Mapping[Path, Recipe]) -> dict[Path, str]:
     """What tables call each: its method, or its file's name where two have one method."""
     methods = [display_name(recipe) for recipe in recipes.values()]
     return {
@@ -215,7 +215,8 @@ def _check_question(
     check_question(base, claims, tried, rows=rows, metrics=metrics, trained=trained)
 
 
-def _check_alike(recipes: Mapping[Path, Recipe]) -> None:
+def check_alike(recipes: Mapping[Path, Recipe]) -> None:
+    """Raises UserError where the recipes would be judged on different tasks, or be called by one name."""
     (first_path, first), *others = recipes.items()
     stems = [path.stem for path in recipes]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):

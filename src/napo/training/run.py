@@ -32,6 +32,7 @@ from napo.plugins import file_digest
 from napo.recipe import Recipe, check_methods, differences, load_recipe
 from napo.recipe_checks import is_path
 from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasrec
+from napo.training.callbacks import Watch
 from napo.training.processes import alone_in, is_main, join_ranks, main_first, meet
 from napo.training.reference import weights_digest
 from napo.training.stage import Outcome, run_stage
@@ -63,11 +64,20 @@ class Run:
 
 
 def train_recipe(
-    recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress, need_auxiliary: bool = False
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: Progress,
+    need_auxiliary: bool = False,
+    shared: Path | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Run a recipe into `out`. With resume: go on where an earlier call was broken off, to the same result.
 
     need_auxiliary: train the auxiliary recommender, where the recipe has one, even if no stage asks for it.
+    shared: where the stages lie that runs share; None: in `stages/` beside `out`.
+    watch: called at each look at validation of the recipe's last stage; what it raises breaks the run off.
     Raises UserError where `out` holds another run, or one to be resumed with another recipe.
     """
     recipe = rooted(check_methods(recipe))
@@ -75,7 +85,8 @@ def train_recipe(
     progress = progress if is_main() else _Silent()
     own = recipe.objective.file if recipe.objective is not None else None
     recipe = _with_objective(recipe, None if own is None else out.resolve() / own.name)
-    bench, language = _begin(recipe, own, out, resume, progress)
+    bench, language = _begin(recipe, own, out, resume, progress, shared or out.parent / "stages")
+    bench.watch = watch
     prepared, outcomes = bench.prepared, dict[str, Outcome]()
     if need_auxiliary and recipe.auxiliary is not None:
         bench.auxiliary()
@@ -98,6 +109,7 @@ class Workbench:
         self.recipe, self.prepared, self.shared, self.progress = recipe, prepared, shared, progress
         self.auxiliary_if_made: SASRec | None = None
         self.stages: dict[str, Path] = {}
+        self.watch: Watch | None = None  # who is shown the looks of the last stage
 
     def start(self) -> LanguageModel:
         """The model before any training. Raises UserError for what would stop a stage later."""
@@ -156,7 +168,8 @@ class Workbench:
         self.stages["sft"] = folder
         inputs = supervised_inputs(recipe, self.prepared, language)
         with recipe_dropout(language, recipe.model):
-            outcome = run_stage(inputs, folder, self.progress.stage("SFT"), self.progress.say)
+            watch = self.watch if recipe.objective is None else None
+            outcome = run_stage(inputs, folder, self.progress.stage("SFT"), self.progress.say, watch)
         self.progress.say(outcome.verdict)
         return outcome
 
@@ -167,7 +180,7 @@ class Workbench:
         self.stages["preference"] = folder
         inputs = preference_inputs(recipe, self.prepared, language, self.auxiliary)
         with recipe_dropout(language, recipe.model, on=recipe.preference.dropout):
-            outcome = run_stage(inputs, folder, self.progress.stage(inputs.name), self.progress.say)
+            outcome = run_stage(inputs, folder, self.progress.stage(inputs.name), self.progress.say, self.watch)
         self.progress.say(outcome.verdict)
         return outcome
 
@@ -177,7 +190,7 @@ class Workbench:
 
 
 def _begin(
-    recipe: Recipe, own: Path | None, out: Path, resume: bool, progress: Progress
+    recipe: Recipe, own: Path | None, out: Path, resume: bool, progress: Progress, shared: Path
 ) -> tuple[Workbench, LanguageModel]:
     """All that comes before training. A mistake that shows here leaves no folder: a mended recipe can have its name.
 
@@ -189,20 +202,20 @@ def _begin(
             if is_main() and (new := _is_new(recipe, own, out, resume)):
                 _write_recipe(recipe, own, out)
             prepared = prepare(recipe, out)
-            shared = overlap(recipe, prepared)
+            found = overlap(recipe, prepared)
             if is_main():
-                _write_run(recipe, own, prepared, shared, out)
+                _write_run(recipe, own, prepared, found, out)
         for line in (f"{name}: {count:,}" for name, count in prepared.split.counts.items()):
             log.info(line)
-        bench = Workbench(recipe, prepared, out.parent / "stages", progress)
+        bench = Workbench(recipe, prepared, shared, progress)
         language = bench.start()
     except UserError:
         if new:
             _give_back(out, own)
         raise
-    if shared["sft_targets"]:
+    if found["sft_targets"]:
         progress.say(
-            f"{shared['sft_targets']:,} of {shared['preference_positives']:,} preference positives are SFT targets;"
+            f"{found['sft_targets']:,} of {found['preference_positives']:,} preference positives are SFT targets;"
             " where that lowers accuracy, keep some back with `sft.keep_back=0.3 preference.positives=kept_back`"
         )
     return bench, language

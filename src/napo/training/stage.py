@@ -31,9 +31,11 @@ from napo.training.callbacks import (
     KeepBest,
     Report,
     Rhythm,
+    ShowLooks,
     StageProgress,
     StopOnInterrupt,
     StuckWarning,
+    Watch,
     WriteMetrics,
     out_of_patience,
     validations,
@@ -116,15 +118,17 @@ def run_stage(
     folder: Path,
     progress: StageProgress | None = None,
     warn: Callable[[str], None] = warnings.warn,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Train, or go on from the newest whole checkpoint, or take what has ended; leave the best weights in the model.
 
+    watch: called at each look at validation; what it raises breaks the stage off.
     Raises UserError for a loss that is no number, KeyboardInterrupt after Ctrl-C, with a checkpoint kept.
     """
     with alone_in(folder, lambda: warn(f"{inputs.name}: another run trains this stage; waiting for it to end")):
         done = Outcome.load(folder)
         if done is None:
-            done = _train(inputs, folder, progress, warn)
+            done = _train(inputs, folder, progress, warn, watch)
             if is_main():
                 done.save(folder)
             meet()
@@ -135,7 +139,13 @@ def run_stage(
     return done
 
 
-def _train(inputs: StageInputs, folder: Path, progress: StageProgress | None, warn: Callable[[str], None]) -> Outcome:
+def _train(
+    inputs: StageInputs,
+    folder: Path,
+    progress: StageProgress | None,
+    warn: Callable[[str], None],
+    watch: Watch | None,
+) -> Outcome:
     with main_first():
         if is_main():
             remove_broken(folder)
@@ -148,7 +158,7 @@ def _train(inputs: StageInputs, folder: Path, progress: StageProgress | None, wa
         state.global_step >= len(inputs.batches.plan) or out_of_patience(state, inputs.settings.patience)
     )
     if state is None or not over:  # else it was broken off after its last step
-        state = _fit(inputs, folder, checkpoint, progress, warn)
+        state = _fit(inputs, folder, checkpoint, progress, warn, watch)
     history = validations(state)
     return Outcome(
         stage=inputs.name,
@@ -166,6 +176,7 @@ def _fit(
     checkpoint: Path | None,
     progress: StageProgress | None,
     warn: Callable[[str], None],
+    watch: Watch | None,
 ) -> TrainerState:
     language, settings = inputs.language, inputs.settings
     arguments = training_arguments(inputs, folder, begun=checkpoint is not None)
@@ -183,6 +194,7 @@ def _fit(
     callbacks = [
         Rhythm(max(1, round(settings.evaluate_every * batches.plan.steps)), settings.save_every),
         KeepBest(module, folder, settings.patience),
+        *([] if watch is None else [ShowLooks(watch)]),
         WriteMetrics(folder / "metrics.jsonl"),
         StuckWarning(warn),
         interrupt,

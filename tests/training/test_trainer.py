@@ -43,7 +43,8 @@ def test_a_batch_has_the_gradient_of_its_rows_one_by_one(world, objective):
     together = [parameter.grad.clone() for parameter in module.parameters()]
     module.zero_grad()
     for span in batches.plan.batch(0)[1]:  # each row by itself, without padding
-        alone = batches._tensors([batches._draw(batches._lay(span, 0), 0)])
+        drawn = batches._drawn([span], 0)
+        alone = {**batches._titles(drawn), **batches._side(drawn)}
         (module(alone).losses.sum() / examples).backward()
     module.float()
     for parameter, expected in zip(module.parameters(), together, strict=True):

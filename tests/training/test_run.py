@@ -9,6 +9,7 @@ from napo.evaluation.protocols import evaluate_candidates
 from napo.evaluation.runs import display_name, evaluate_run
 from napo.models.language import open_folder
 from napo.recipe import Recipe, load_recipe
+from napo.training import reference as reference_module
 from napo.training import run as run_module
 from napo.training.module import PreferenceModule
 from napo.training.run import train_recipe
@@ -242,3 +243,17 @@ def test_a_model_from_elsewhere_can_be_judged_as_it_is(tmp_path):
     write_recipe(tmp_path / "tiny.yaml", {**keys, "model": {"name": "tiny"}})
     with pytest.raises(UserError, match="knows nothing from elsewhere"):
         load_recipe(tmp_path / "tiny.yaml")
+
+
+def test_methods_with_the_same_start_and_draws_share_one_reference(tmp_path, monkeypatch):
+    made, make = [], reference_module._make
+    monkeypatch.setattr(reference_module, "_make", lambda *words: made.append(1) or make(*words))
+    sections = {"sft": {"epochs": 0.5}, "preference": {"epochs": 0.5}}
+    for name in ("dpo", "sdpo", "napo"):
+        objective = {"name": name, "reference": True}
+        train_recipe(tiny_recipe(tmp_path, objective=objective, **sections), tmp_path / "runs" / name, progress=Quiet())
+    assert made == [1]
+    more = tiny_recipe(tmp_path, objective={"name": "sdpo"}, negatives={"name": "uniform", "count": 2}, **sections)
+    train_recipe(more, tmp_path / "runs" / "more", progress=Quiet())
+    assert made == [1, 1]
+    assert len(list((tmp_path / "runs" / "stages").glob("reference-*"))) == 2

@@ -13,7 +13,7 @@ import logging
 import platform
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -178,7 +178,7 @@ class Workbench:
         recipe = self.recipe
         assert recipe.preference is not None
         self.stages["preference"] = folder
-        inputs = preference_inputs(recipe, self.prepared, language, self.auxiliary)
+        inputs = replace(preference_inputs(recipe, self.prepared, language, self.auxiliary), references=self.shared)
         with recipe_dropout(language, recipe.model, on=recipe.preference.dropout):
             outcome = run_stage(inputs, folder, self.progress.stage(inputs.name), self.progress.say, self.watch)
         self.progress.say(outcome.verdict)

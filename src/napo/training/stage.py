@@ -17,6 +17,7 @@ from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from napo.data.candidates import CandidateLists
+from napo.data.prepare import key_of
 from napo.data.split import Cases
 from napo.evaluation.protocols import evaluate_candidates
 from napo.files import write_aside
@@ -41,7 +42,7 @@ from napo.training.callbacks import (
     validations,
 )
 from napo.training.module import PreferenceModule
-from napo.training.processes import alone_in, is_main, main_first, meet
+from napo.training.processes import alone_in, is_main, main_first, meet, ranks
 from napo.training.reference import reference_log_probs, weights_digest
 from napo.training.trainer import TitleTrainer, last_checkpoint, readable, remove_broken
 from napo.training.weights import load_policy_weights, saved_temperature
@@ -51,7 +52,11 @@ OUTCOME = "outcome.json"
 
 @dataclass(frozen=True)
 class StageInputs:
-    """What a stage is made from. made_by: all that decides its numbers but the weights, for the stored reference."""
+    """What a stage is made from.
+
+    made_by: all that decides its numbers but the weights, for the stored reference. references: where the references
+    lie that runs share; None: beside this stage's own files.
+    """
 
     name: str
     language: LanguageModel
@@ -65,6 +70,7 @@ class StageInputs:
     needs_reference: bool = False
     temperature: AdaptiveTemperature | None = None
     made_by: Mapping[str, Any] = field(default_factory=dict)
+    references: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +195,7 @@ def _fit(
         inputs.temperature,
         None if auxiliary is None else torch.from_numpy(auxiliary.items),
     ).to(arguments.device)
-    batches = _with_reference(inputs, module, folder)
+    batches = _with_reference(inputs, module, folder, warn)
     interrupt = StopOnInterrupt()
     callbacks = [
         Rhythm(max(1, round(settings.evaluate_every * batches.plan.steps)), settings.save_every),
@@ -242,14 +248,17 @@ def training_arguments(inputs: StageInputs, folder: Path, *, begun: bool = False
     return arguments
 
 
-def _with_reference(inputs: StageInputs, module: PreferenceModule, folder: Path) -> TrainingBatches:
+def _with_reference(
+    inputs: StageInputs, module: PreferenceModule, folder: Path, warn: Callable[[str], None]
+) -> TrainingBatches:
     if not inputs.needs_reference:
         return inputs.batches
     made_by = {**inputs.made_by, "weights": weights_digest(inputs.language.model)}
-    path = folder / "reference.safetensors"
-    with main_first():
+    # by the hash of what made it: methods with the same start and the same draws have one reference
+    place = (inputs.references or folder) / f"reference-{key_of([made_by, inputs.mixed, ranks()])}"
+    with alone_in(place, lambda: warn(f"{inputs.name}: another run makes its reference; waiting for it")), main_first():
         return inputs.batches.with_reference(
-            reference_log_probs(module, inputs.batches, path, made_by, mixed=inputs.mixed)
+            reference_log_probs(module, inputs.batches, place / "log_probs.safetensors", made_by, mixed=inputs.mixed)
         )
 
 

@@ -67,7 +67,7 @@ def test_the_test_part_is_never_looked_at(trained):
 
 def test_the_start_and_the_auxiliary_model_are_trained_once_for_all(trained):
     names = sorted(path.name.split("-")[0] for path in (trained.out / "stages").iterdir())
-    assert names == ["auxiliary", "sft"]
+    assert names == ["auxiliary", "reference", "sft"]  # one reference too: all have the same draws
 
 
 def test_a_trials_value_is_its_best_look_and_all_looks_are_kept(trained):

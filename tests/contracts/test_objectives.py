@@ -34,13 +34,18 @@ def scored(dtype=torch.float64, *, policy=None, order=None) -> Scored:
     drawn = -30 * torch.rand(EXAMPLES, 1 + REJECTED, generator=random, dtype=torch.float64)
     policy = drawn if policy is None else policy
     order = torch.arange(EXAMPLES) if order is None else order
+    histories = torch.randn(EXAMPLES, 4, generator=random, dtype=torch.float64)
+    # an auxiliary recommender that likes the chosen items, as one that is worth asking does
+    items = torch.zeros(40, 4, dtype=torch.float64)
+    items[:EXAMPLES] = histories
     side = Side(
         chosen=torch.tensor([0, 1, 2, 3, 4])[order],
         rejected=torch.arange(20, 20 + EXAMPLES * REJECTED).reshape(EXAMPLES, REJECTED)[order],
         user=torch.tensor([0, 0, 1, 2, 3])[order],
         seen=torch.tensor([[0, 1, 9], [0, 1, 9], [2, 20, -1], [3, -1, -1], [4, 30, 31]])[order],
-        history_vectors=torch.randn(EXAMPLES, 4, generator=random, dtype=torch.float64)[order].to(dtype),
+        history_vectors=histories[order].to(dtype),
         auxiliary=torch.randn(EXAMPLES, REJECTED, generator=random, dtype=torch.float64)[order].to(dtype),
+        item_vectors=items.to(dtype),
     )
     reference = -30 * torch.rand(EXAMPLES, 1 + REJECTED, generator=random, dtype=torch.float64)
     return Scored(

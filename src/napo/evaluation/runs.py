@@ -133,6 +133,7 @@ NAMES = {
     "sdpo": "S-DPO",
     "dmpo": "DMPO",
     "napo": "NAPO",
+    "rosepo": "RosePO",
 }
 
 

@@ -30,6 +30,7 @@ from napo.scoring.batch import NONE
 from napo.scoring.temperature import AdaptiveTemperature
 from napo.training.batches import AuxiliaryVectors, Drawing, RowSettings, TrainingBatches
 from napo.training.examples import Layout, Limits, Plan, check_titles_fit, kept_back
+from napo.training.oracle import held_out_margins
 from napo.training.processes import ranks
 from napo.training.stage import StageInputs
 
@@ -109,6 +110,10 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     borrowing = {} if borrow is None else {"borrow": recipe.objective.settings}
     drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed, borrow)
     vectors = _vectors(prepared, auxiliary()) if objective.needs_auxiliary else None
+    calibrate = getattr(objective, "calibrate", None)
+    if calibrate is not None:
+        assert sampler is not None
+        calibrate(held_out_margins(prepared.valid, sampler, auxiliary(), recipe.negatives.count, recipe.seed))
     begin, _, end = _positives(recipe, prepared)
     batches = _batches(recipe, prepared, language, recipe.preference, (begin, end), drawing, vectors, "preference")
     return StageInputs(

@@ -6,7 +6,7 @@ import pytest
 
 from napo.data.candidates import draw_candidates
 from napo.evaluation.baselines import Popularity
-from napo.evaluation.plot_style import DARK, LIGHT, label, png, styles_for
+from napo.evaluation.plot_style import DARK, LIGHT, _columns, label, png, styles_for
 from napo.evaluation.plots import (
     Deciles,
     HitRates,
@@ -245,6 +245,14 @@ def test_a_long_name_is_cut_and_leaves_room_for_the_panel():
     figure = hit_rate_curves([rates("x" * 60)])
     png(figure, dpi=30)
     assert figure.axes[0].get_position().width > 0.4
+
+
+def test_a_legend_has_as_many_columns_as_there_is_room_for():
+    # a column takes its longest label and seven letters more; 74 fit
+    assert _columns(["SFT", "DPO", "NAPO", "S-DPO", "IPO"]) == 4
+    assert _columns(["x" * 20] * 4) == 2
+    assert _columns(["x" * 40, "SFT"]) == 2
+    assert _columns(["x" * 40] * 2) == 1
 
 
 def test_a_loss_that_became_nan_or_infinite_leaves_a_gap_and_no_warning():

@@ -12,9 +12,19 @@ from napo.errors import UserError
 from napo.evaluation import report as report_module
 from napo.evaluation.baselines import Popularity
 from napo.evaluation.leaks import Check
+from napo.evaluation.plot_style import styles_for
 from napo.evaluation.plots import Deciles, HitRates, TrainingLog
 from napo.evaluation.protocols import evaluate_candidates
-from napo.evaluation.report import GroupTable, Judged, ReportData, ReportTable, StageRun, read_stages, write_report
+from napo.evaluation.report import (
+    GroupTable,
+    Judged,
+    ReportData,
+    ReportTable,
+    StageRun,
+    judged_part,
+    read_stages,
+    write_report,
+)
 from napo.evaluation.report_pictures import both_fall
 from napo.evaluation.table import make_table
 
@@ -305,6 +315,15 @@ def test_the_table_of_many_runs_is_folded(tmp_path, monkeypatch):
     page = written(many, tmp_path)
     assert len(page.all("details")) == 1
     assert "Start, best and last of 9 runs" in page.text
+
+
+def test_notes_of_many_rows_are_folded_behind_the_first():
+    notes = [f"note {place}" for place in range(12)]
+    table = ReportTable("cand20", ["method"], [["SFT"]], ["SFT"], notes=notes)
+    page = judged_part(Judged("cand20", table), [], styles_for(["SFT"]), anchor="here")
+    assert page.index("note 9<") < page.index("<summary>2 notes more</summary>") < page.index("note 10<")
+    assert page.startswith('<section id="here">')
+    Page(page)
 
 
 def test_an_error_while_drawing_leaves_nothing_behind(data, tmp_path, monkeypatch):

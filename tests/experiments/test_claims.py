@@ -157,7 +157,7 @@ class TestBias:
         assert popularity.estimate.high < 0 > mgu.estimate.high
         assert found.estimate.value == 0
         assert one.verdict.word == "held"
-        assert "popularity -10%" in one.said
+        assert "popularity -10 %" in one.said
 
     def test_at_a_lower_accuracy_it_is_not_held(self, tmp_path):
         assert only(self.store(tmp_path / "s", hits=150)).verdict.word == "not held"

@@ -40,6 +40,7 @@ def test_claims_stand_on_top_with_their_verdicts(out):
     assert page.index("3 claims: 2 held, 1 no verdict.") < page.index("toy: among 20 candidates")
     assert '<span class="good">Held</span>' in page
     assert "nothing was judged by full" in page
+    assert "NAPO better than SFT: held" in page  # of the table's rows
     assert "it costs &lt;no&gt; memory" in page
 
 

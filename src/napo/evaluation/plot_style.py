@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from napo.evaluation.table import ROW_ORDER
 
 if TYPE_CHECKING:
@@ -158,8 +160,7 @@ def legend(figure: Figure, keys: Keys, theme: Theme) -> None:
 def _columns(labels: Sequence[str], most: int = 4, room: int = 74) -> int:
     """How many columns of a legend fit beside each other: their longest labels, seven letters for sign and space."""
     for columns in range(min(most, len(labels)), 1, -1):
-        rows = -(-len(labels) // columns)  # a legend is filled column by column
-        widths = [max(map(len, labels[start : start + rows])) + 7 for start in range(0, len(labels), rows)]
-        if sum(widths) <= room:
+        lengths = np.array_split([len(label) for label in labels], columns)  # so matplotlib fills them
+        if sum(int(each.max()) + 7 for each in lengths) <= room:
             return columns
     return 1

@@ -264,9 +264,8 @@ def judged_part(
 
 def _notes(notes: Sequence[str]) -> str:
     """Those of many rows and seeds are much alike: behind the first the others are folded."""
-    more = notes[_MANY_NOTES:]
-    folded = html.folded(f"{len(more)} notes more", html.items(more, "notes")) if more else ""
-    return html.items(notes[:_MANY_NOTES], "notes") + folded
+    first, more = html.items(notes[:_MANY_NOTES], "notes"), notes[_MANY_NOTES:]
+    return html.block(first, html.folded(f"{len(more)} notes more", html.items(more, "notes"))) if more else first
 
 
 def _groups(table: GroupTable, styles: Mapping[str, Style]) -> str:

@@ -97,6 +97,11 @@ summary { cursor: pointer; padding: .3rem 0 }
   .grouped th, .grouped td { padding: .35rem .35rem; font-size: .84rem }
   tbody th { max-width: 8.5rem; white-space: normal }
   .by-group tbody th { min-width: 7rem }
+  .claims, .claims tbody, .claims tr, .claims tbody th, .claims td { display: block }
+  .claims thead { display: none }
+  .claims tr { padding: .6rem 0; border-bottom: 1px solid var(--grid) }
+  .claims tbody tr th, .claims tbody tr td { border: 0; padding: .1rem 0; max-width: none; min-width: 0 }
+  .claims td:last-child::before { content: "paper: "; color: var(--muted) }
 }
 @media print { .scroll { overflow: visible } }
 """
@@ -299,10 +304,16 @@ def side_by_side(parts: Sequence[str], kind: str = "side") -> str:
     return f'<div class="{kind}">\n{"".join(parts)}</div>\n' if parts else ""
 
 
+def block(*parts: str) -> str:
+    """Parts that stay together where others stand beside them."""
+    return f"<div>\n{''.join(parts)}</div>\n"
+
+
 def facts(heading: str, pairs: Mapping[str, str]) -> str:
     """Names and values."""
     said = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>\n" for name, value in pairs.items())
-    return f"<div>\n<h3>{text(heading)}</h3>\n<dl>\n{said}</dl>\n</div>\n"
+    head = f"<h3>{text(heading)}</h3>\n" if heading else ""
+    return f"<div>\n{head}<dl>\n{said}</dl>\n</div>\n"
 
 
 def folded(heading: str, part: str) -> str:

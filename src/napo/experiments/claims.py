@@ -241,7 +241,8 @@ def _bias(store: Store, data: str, claim: ClaimEntry) -> Judged:
         Figure("MGU", _turned(unfair), p[1], adjusted[1]),
         Figure(first.headline, found.estimate),
     )
-    share = f"popularity {-popularity.estimate.value / before:+.0%}" if before else "no popularity to compare with"
+    change = -100 * popularity.estimate.value / before if before else 0.0
+    share = f"popularity {change:+.0f} %" if before else "no popularity to compare with"
     notes = (share, *_seeds_note(runs.values()))
     return Judged(claim, data, "full", figures, _unequal(store, row, than) or _all_of(said), notes)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napo.evaluation.table import ResultTable
 
 WITHOUT_DECILES = ("chance", "blind slot rule")
-MANY_ROWS = 8  # from here on HR@k at several k would be a tangle
+MANY_ROWS = 8  # beyond them HR@k at several k would be a tangle
 
 
 def row_styles(store: Store) -> dict[str, Style]:
@@ -63,9 +63,9 @@ def data_pictures(store: Store, data: str, styles: Mapping[str, Style]) -> list[
 
 
 def hit_rates(table: ResultTable) -> list[HitRates]:
-    """HR@k of each row as the table has it, at the compared k alone where the rows are many."""
+    """HR@k of each row as the table has it; at the compared k alone where rows are many, or k few."""
     ks = sorted(int(name[3:]) for name in table.rows[0].metrics if re.fullmatch(r"HR@\d+", name))
-    if len(table.rows) > MANY_ROWS and table.metric.startswith("HR@"):
+    if (len(table.rows) > MANY_ROWS or len(ks) < 3) and table.metric.startswith("HR@"):
         ks = [int(table.metric[3:])]
     if not ks:
         return []

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from napo.errors import UserError
 from napo.evaluation import report_page as html
@@ -23,6 +24,7 @@ from napo.evaluation.report import GroupTable, Judged, ReportTable, judged_part,
 from napo.evaluation.report_pictures import Picture
 from napo.evaluation.table import ResultTable
 from napo.evaluation.table_text import SideTable
+from napo.evaluation.verdicts import Word
 from napo.experiments.claims import Judged as JudgedClaim
 from napo.experiments.claims import claims_json, judge_claims
 from napo.experiments.costs import cost_table
@@ -170,7 +172,7 @@ def _behind(store: Store, data: str, protocol: str = "") -> dict[str, str]:
 def _in_short(claims: Sequence[JudgedClaim]) -> str:
     """`Of 6 claims 3 held, 1 not held, 2 undecided.`"""
     counts = Counter(claim.verdict.word for claim in claims)
-    words = ", ".join(f"{count} {word}" for word, count in counts.items())
+    words = ", ".join(f"{counts[word]} {word}" for word in get_args(Word) if counts[word])
     return f"{len(claims)} claim{'s' * (len(claims) > 1)}: {words}."
 
 
@@ -234,7 +236,9 @@ def _part(sheet: Sheet, part: Part, several: bool) -> str:
     if part.protocol:
         table = _table(sheet, part)
         judged = Judged(part.protocol, ReportTable.of(table), groups=GroupTable.of(table))
-        return judged_part(judged, pictures, sheet.styles, behind, heading=heading, anchor=part.anchor)
+        verdicts = html.items(table.verdicts, "notes")
+        against = html.folded(f"What may be said of each row against {table.base}", verdicts) if verdicts else ""
+        return judged_part(judged, pictures, sheet.styles, against, behind, heading=heading, anchor=part.anchor)
     costs = part.costs
     spent = ""
     if costs is not None:
@@ -284,7 +288,8 @@ def _markdown(title: str, sheets: Sequence[Sheet]) -> str:
 def _claims_markdown(sheet: Sheet) -> str:
     rows = ["| claim | paper | data | ours [95 %] | verdict |", "|---|---|---|---|---|"]
     for one in sheet.claims:
-        claim, said = f"[{one.claim.says}](#{sheet.anchor_of(one)})", f"**{_upper(one.said)}**"
+        claim = f"[{one.claim.says}](#{sheet.anchor_of(one)})"
+        said = f"**{_upper(one.verdict.word)}**{one.said.removeprefix(one.verdict.word)}"
         cells = [claim, one.claim.paper, one.data, one.ours, said]
         rows.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(rows)

@@ -129,6 +129,7 @@ def _rooted(layer: Layer) -> dict[str, Any]:
         *(("data", name, lambda text: True) for name in DATA_FILES),
         # a model's name may be a folder or a GGUF file: then it starts or ends like one
         ("model", "name", lambda text: text.startswith(("./", "../", "~")) or text.endswith(".gguf")),
+        ("negatives", "embedder", lambda text: text.startswith(("./", "../", "~"))),
         ("prompt", "template", is_path),
         ("objective", "name", plugins.is_file),
     ):

@@ -20,7 +20,18 @@ def scores(history):
     return np.sin(np.arange(ITEMS) * (1.0 + len(history)))
 
 
-CONTEXT = SamplerContext(ITEMS, popularity=np.arange(ITEMS) ** 2, auxiliary_scores=scores)
+def title_vectors(embedder):
+    angles = np.arange(ITEMS)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+CONTEXT = SamplerContext(
+    ITEMS,
+    popularity=np.arange(ITEMS) ** 2,
+    auxiliary_scores=scores,
+    titles=[f"Title {item}" for item in range(ITEMS)],
+    title_vectors=title_vectors,
+)
 EXAMPLE = Example(user=3, history=np.array([4, 5]), chosen=6)
 
 

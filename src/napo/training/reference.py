@@ -5,7 +5,6 @@ Takes   a module in the state that training starts from; all the batches
 Gives   one (B, 1 + K) tensor an item; kept in a file that says what made it, and refused to anything else
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from napo.errors import UserError
 from napo.files import write_aside
@@ -22,15 +21,6 @@ from napo.training.batches import TrainingBatches
 from napo.training.module import PreferenceModule
 
 MADE_BY = "made_by"
-
-
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 of all the parameters, names and values."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def reference_log_probs(

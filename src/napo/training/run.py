@@ -25,7 +25,7 @@ from napo.errors import UserError
 from napo.evaluation.runs import MODEL, RECIPE
 from napo.files import folder_aside, write_aside
 from napo.models.language import LanguageModel, create, recipe_dropout
-from napo.models.pretrained import KNOWN
+from napo.models.pretrained import KNOWN, weights_digest
 from napo.models.sasrec import SASRec
 from napo.models.tokens import tokenizer_digest
 from napo.plugins import file_digest
@@ -34,7 +34,6 @@ from napo.recipe_checks import is_path
 from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasrec
 from napo.training.callbacks import Watch
 from napo.training.processes import alone_in, is_main, join_ranks, main_first, meet
-from napo.training.reference import weights_digest
 from napo.training.stage import Outcome, run_stage
 from napo.training.stages import check_rows, overlap, preference_inputs, supervised_inputs
 

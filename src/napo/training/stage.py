@@ -22,6 +22,7 @@ from napo.data.split import Cases
 from napo.evaluation.protocols import evaluate_candidates
 from napo.files import write_aside
 from napo.models.language import LanguageModel
+from napo.models.pretrained import weights_digest
 from napo.recipe_keys import Stage
 from napo.rng import seed_for
 from napo.scoring.temperature import AdaptiveTemperature
@@ -43,7 +44,7 @@ from napo.training.callbacks import (
 )
 from napo.training.module import PreferenceModule
 from napo.training.processes import alone_in, is_main, main_first, meet, ranks
-from napo.training.reference import reference_log_probs, weights_digest
+from napo.training.reference import reference_log_probs
 from napo.training.trainer import TitleTrainer, last_checkpoint, readable, remove_broken
 from napo.training.weights import load_policy_weights, saved_temperature
 

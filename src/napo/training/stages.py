@@ -6,6 +6,7 @@ Gives   StageInputs
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from napo.evaluation.runs import display_name
 from napo.models.language import LanguageModel
 from napo.models.sasrec import SASRec
 from napo.models.sasrec_scorer import SASRecScorer
+from napo.models.title_vectors import title_vectors
 from napo.models.tokens import tokenizer_digest
 from napo.negatives._protocol import Example, NegativeSampler, SamplerContext, rejectable
 from napo.objectives import sft
@@ -82,7 +84,7 @@ def supervised_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     drawing = Drawing()
     if recipe.prompt.kind == "list":
         # the prompt names candidates: the chosen title among others
-        drawing = Drawing(_sampler(Method(name="uniform"), prepared, None), 0, recipe.candidates.count)
+        drawing = Drawing(_sampler(Method(name="uniform"), prepared, language, None), 0, recipe.candidates.count)
     batches = _batches(recipe, prepared, language, recipe.sft, (begin, first), drawing, None, "sft")
     return StageInputs(
         name="SFT",
@@ -104,10 +106,14 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     module = plugins.load("objectives", recipe.objective.name)
     objective: nn.Module = plugins.objective(recipe.objective.name, module.Settings(**recipe.objective.settings))
     plain = not objective.needs_rejected
-    sampler = None if plain and recipe.prompt.kind == "next" else _sampler(recipe.negatives, prepared, auxiliary)
+    sampler = (
+        None if plain and recipe.prompt.kind == "next" else _sampler(recipe.negatives, prepared, language, auxiliary)
+    )
     listed = recipe.candidates.count if recipe.prompt.kind == "list" else 0
     borrow = getattr(objective, "borrow", None)
-    borrowing = {} if borrow is None else {"borrow": recipe.objective.settings}
+    beside: dict[str, Any] = {} if borrow is None else {"borrow": recipe.objective.settings}
+    if (digest := getattr(sampler, "digest", None)) is not None:
+        beside["drawn_from"] = digest
     drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed, borrow)
     vectors = _vectors(prepared, auxiliary()) if objective.needs_auxiliary else None
     calibrate = getattr(objective, "calibrate", None)
@@ -127,7 +133,7 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
         seed=recipe.seed,
         mixed=_mixed(recipe),
         needs_reference=bool(objective.needs_reference),
-        made_by=_made_by(recipe, prepared, language) | borrowing,
+        made_by=_made_by(recipe, prepared, language) | beside,
     )
 
 
@@ -183,14 +189,19 @@ def _batches(
     return TrainingBatches(settings, plan, ranks=ranks())
 
 
-def _sampler(method: Method, prepared: Prepared, auxiliary: Auxiliary | None) -> NegativeSampler:
+def _sampler(
+    method: Method, prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary | None
+) -> NegativeSampler:
     module = plugins.load("negatives", method.name)
     settings = module.Settings(**{name: value for name, value in method.settings.items() if name != "count"})
     scores = None
     if module.Sampler.needs_auxiliary:
         assert auxiliary is not None
         scores = SASRecScorer(auxiliary()).item_scores
-    context = SamplerContext(len(prepared.log.catalog), prepared.split.popularity, scores)
+    catalog = prepared.log.catalog
+    context = SamplerContext(
+        len(catalog), prepared.split.popularity, scores, catalog.titles, partial(title_vectors, language)
+    )
     sampler: NegativeSampler = module.Sampler(context, settings)
     return sampler
 

@@ -139,13 +139,14 @@ def test_with_one_factor_for_all_it_is_dpo_with_label_smoothing_and_with_none_dp
 @quick
 @given(z=numbers, e=st.floats(0, 1))
 def test_a_flipped_pair_with_the_other_factor_has_the_same_loss(z, e):
-    assert of_gap(z, e)[0] == pytest.approx(of_gap(-z, 1 - e)[0], abs=1e-9)
+    # above 20 torch has softplus(x) = x, which leaves out e^-20
+    assert of_gap(z, e)[0] == pytest.approx(of_gap(-z, 1 - e)[0], abs=1e-8)
 
 
 @quick
 @given(e=st.floats(0, 1))
 def test_at_the_start_the_loss_is_log_two_and_the_push_a_half_less_the_factor(e):
-    assert of_gap(0, e) == (pytest.approx(0.693147, abs=1e-6), pytest.approx(e - 0.5, abs=1e-9))
+    assert of_gap(0, e) == (pytest.approx(0.693147, abs=1e-6), pytest.approx(e - 0.5, abs=1e-8))
 
 
 @quick
@@ -158,7 +159,7 @@ def test_the_smoothed_loss_is_convex(z, step, e):
 @given(margin=st.floats(-20, 20), temperature=st.floats(0.5, 5))
 def test_without_a_cap_the_resting_place_is_the_oracles_own_margin(margin, temperature):
     e = oracle_smoothing(f64([margin]), f64([[0]]), temperature=temperature, cap=1.0).item()
-    assert of_gap(margin / temperature, e)[1] == pytest.approx(0, abs=1e-9)
+    assert of_gap(margin / temperature, e)[1] == pytest.approx(0, abs=1e-8)
 
 
 @quick

@@ -39,7 +39,7 @@ from napo.prompts.template import Template, load_template
 from napo.recipe_keys import DropoutSection, ModelSection, PromptSection
 from napo.scoring.batch import Frame, Normalize
 from napo.scoring.ranker import TitleRanker
-from napo.scoring.self_check import shares_prefixes
+from napo.scoring.self_check import keeps_histories, shares_prefixes
 from napo.scoring.tree import PrefixTree
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,11 @@ class LanguageModel:
                 self.usage.name,
             )
         return shared
+
+    @cached_property
+    def keeps(self) -> bool:
+        """Whether a history may be run once and kept through all rounds of a search; tried once."""
+        return self.shared and keeps_histories(self.policy, self.tree, self.frame, self.usage.max_tokens)
 
     def set_temperature(self, temperature: float) -> None:
         """From now on, and when it is saved, its logits are divided by this."""

@@ -2,7 +2,7 @@
 
 Path    models -> [models.policy] -> scoring
 Takes   a causal model, plain or with adapters
-Gives   LanguagePolicy: hidden states of packed rows, and logits of gathered places alone
+Gives   LanguagePolicy: hidden states of packed rows, and logits of gathered places alone; rows kept, to be gone on from
 """
 
 import inspect
@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
 
 from napo.errors import UserError
+from napo.models.kept_states import KeptStates
 from napo.scoring.shared_prefix import device_of, judging
 
 
@@ -44,7 +45,31 @@ class LanguagePolicy(nn.Module):
         states: Tensor = body(**given).last_hidden_state
         return states
 
-    def _by_layer(self, mask: Tensor, positions: Tensor) -> Any:
+    def keep(self, input_ids: Tensor) -> tuple[Tensor, KeptStates]:
+        """(B, L) ids, padded behind -> (B, L, d), and what each layer remembers of these rows."""
+        cache = DynamicCache()  # without the config: a window would forget, and `_by_layer` makes windows itself
+        states: Tensor = self._causal.base_model(**self._with_cache(input_ids, cache)).last_hidden_state
+        return states, KeptStates.of(cache)
+
+    def hidden_behind(
+        self, kept: KeptStates, rows: Tensor, input_ids: Tensor, positions: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Tokens behind kept rows, which stay as they are: (B, Q) ids -> (B, Q, d).
+
+        rows: (B,) the kept row that each goes on from; some may serve several. positions: (B, Q). mask: (B, 1, Q,
+        L + Q) bool, over the kept tokens, which stand at positions 0 to L - 1, and then over the new ones.
+        """
+        before = torch.arange(kept.length, device=positions.device).expand(len(rows), -1)
+        given = self._with_cache(input_ids, kept.cache(rows))
+        given["attention_mask"] = self._by_layer(mask, positions, torch.cat([before, positions], dim=1))
+        states: Tensor = self._causal.base_model(**given, position_ids=positions).last_hidden_state
+        return states
+
+    def _with_cache(self, input_ids: Tensor, cache: Cache) -> dict[str, Any]:
+        name = "cache" if _names(self._causal.base_model, "cache") else "past_key_values"
+        return {"input_ids": input_ids, "use_cache": True, name: cache}
+
+    def _by_layer(self, mask: Tensor, positions: Tensor, key_positions: Tensor | None = None) -> Any:
         """The mask in the model's terms: narrowed to its attention window where it has one, by kind of layer.
 
         Given no mask, models make windows themselves; given one, they take it as it is. A window counts positions, not
@@ -54,7 +79,8 @@ class LanguagePolicy(nn.Module):
         window, kinds = getattr(config, "sliding_window", None), set(getattr(config, "layer_types", None) or ())
         if window is None or mask.shape[-1] <= window or (kinds and "sliding_attention" not in kinds):
             return self._for_attention(mask)
-        near = mask & (positions[:, None, :, None] - positions[:, None, None, :] < window)
+        keys = positions if key_positions is None else key_positions
+        near = mask & (positions[:, None, :, None] - keys[:, None, None, :] < window)
         if not kinds:
             return self._for_attention(near)
         return {"full_attention": self._for_attention(mask), "sliding_attention": self._for_attention(near)}
@@ -104,6 +130,10 @@ class LanguagePolicy(nn.Module):
 def _takes(body: nn.Module, name: str) -> bool:
     parameters = inspect.signature(body.forward).parameters
     return name in parameters or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+
+
+def _names(body: nn.Module, name: str) -> bool:
+    return name in inspect.signature(body.forward).parameters
 
 
 @contextmanager

@@ -143,7 +143,7 @@ def pack(
     if not shared:
         rows = [one for row in rows for one in _apart(row)]
     packed = [layout.row(row) if shared else layout.line(row) for row in rows]
-    grid = _stack(packed, pad)
+    grid = stack(packed, pad)
     width = grid["input_ids"].shape[1]
     titles = 0
     for index, row in enumerate(packed):
@@ -198,15 +198,15 @@ def pack_beginnings(
         begins, lengths = (array[asked.last] for array in tree.paths)
         if len(lengths) == 1:
             line = np.concatenate([main, tree.token[slices(begins, lengths)]])
-            packed.append(_beside(line, NONE, NONE, NONE, tree))
+            packed.append(beside(line, NONE, NONE, NONE, tree))
         else:
-            packed.append(_beside(main, np.full(len(lengths), len(main)), begins, lengths, tree))
+            packed.append(beside(main, np.full(len(lengths), len(main)), begins, lengths, tree))
         counts = lengths - asked.since + 1
         depth = slices(asked.since, counts)
         nodes.append(tree.node[slices(begins + asked.since, counts)])
         # the root's place is the last of the main path's, whatever stands beside it
         places.append(len(main) - 1 + np.where(depth == 0, 0, np.repeat(np.cumsum(lengths) - lengths, counts) + depth))
-    grid = _stack(packed, pad)
+    grid = stack(packed, pad)
     width = grid["input_ids"].shape[1]
     none = torch.from_numpy(NONE)
     return TokenBatch(
@@ -256,7 +256,7 @@ class _Layout:
             self._places(row.branches, sees - 1, branch_begins, len(row.scored)),
         ]
         return {
-            **_beside(main, sees, tree.title_start[row.branches], read, tree),
+            **beside(main, sees, tree.title_start[row.branches], read, tree),
             **{name: np.concatenate([part[name] for part in places]) for name in places[0]},
         }
 
@@ -288,7 +288,7 @@ def main_path(row: Row, tree: PrefixTree, frame: Frame) -> IntArray:
     return np.concatenate([frame.header, items, frame.middle, listed, frame.tail])
 
 
-def _beside(
+def beside(
     main: IntArray, sees: IntArray, begins: IntArray, lengths: IntArray, tree: PrefixTree
 ) -> dict[str, IntArray]:
     """One row: the main path, and beside it slices of the tree's tokens, each behind the first `sees` main tokens."""
@@ -301,7 +301,7 @@ def _beside(
     }
 
 
-def _stack(rows: Sequence[dict[str, IntArray]], pad: int) -> dict[str, Tensor]:
+def stack(rows: Sequence[dict[str, IntArray]], pad: int) -> dict[str, Tensor]:
     """Rows of unlike length, one under the other: (B, L) each."""
     width = max(len(row["input_ids"]) for row in rows)
     grid = {}

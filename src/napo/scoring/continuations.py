@@ -6,8 +6,10 @@ Gives   Children: the nodes behind the next choice of a token, and the log-probs
 Oracle  scoring.naive, through tests/scoring/test_search.py
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 from napo.arrays import FloatArray, IntArray
 from napo.errors import UserError
 from napo.scoring.batch import NONE, Beginnings, Frame, Normalize, batches_by_width, pack_beginnings
+from napo.scoring.encoded import Encoded, KeepingPolicy
 from napo.scoring.newcomers import edge_log_probs
 from napo.scoring.shared_prefix import Policy, at_least_float32, device_of
 from napo.scoring.tree import PrefixTree, slices
@@ -30,6 +33,8 @@ class TitleModel:
 
     batch_tokens: most tokens of one forward pass, padding included; a single row may need more.
     shared: whether the model takes a 4-D mask. If not, each unfinished title is a row of its own.
+    keeps: whether it goes on from rows that it has run (encoded.KeepingPolicy). If not, or not `shared`, each round of
+    a search runs the histories again.
     """
 
     policy: Policy
@@ -38,6 +43,7 @@ class TitleModel:
     normalize: Normalize
     batch_tokens: int = 8192
     shared: bool = True
+    keeps: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,33 @@ class Children:
     log_prob: FloatArray
 
 
-def continuations(model: TitleModel, histories: Sequence[IntArray], nodes: Sequence[IntArray]) -> list[Children]:
+# Gives the children of each case's nodes (c,), for the cases of one group.
+Ask = Callable[[Sequence[IntArray]], list[Children]]
+
+
+def groups(model: TitleModel, histories: Sequence[IntArray]) -> Iterator[tuple[IntArray, Ask]]:
+    """Cases in groups, each with what answers about its nodes: where histories are kept, as many as one pass takes."""
+    if not (model.keeps and model.shared):
+        yield np.arange(len(histories)), partial(continuations, model, histories)
+        return
+    policy = cast(KeepingPolicy, model.policy)
+    for cases in batches_by_width(_prompt_lengths(model, histories), model.batch_tokens):
+        own = [histories[case] for case in cases]
+        yield cases, partial(continuations, model, own, encoded=Encoded(policy, model.tree, model.frame, own))
+
+
+@torch.no_grad()
+def continuations(
+    model: TitleModel, histories: Sequence[IntArray], nodes: Sequence[IntArray], *, encoded: Encoded | None = None
+) -> list[Children]:
     """Children of each history's nodes (c,), no leaves among them; c may be 0 and may differ.
+
+    encoded: of these histories; None: they are run as well.
 
     Under `catalog` a node's children are those of `tree.onward`, since forced tokens are certain; where that is a leaf
     there is nothing to ask. Under `vocabulary` forced tokens have a probability too, and are read at once.
     """
-    tree, frame = model.tree, model.frame
-    lengths = frame.history_tokens(tree).lengths
-    prompts = frame.words + np.array([lengths[history].sum() for history in histories], dtype=np.int64)
+    tree, prompts = model.tree, _prompt_lengths(model, histories)
     by_case = [_rows(model, asked, int(prompt)) for asked, prompt in zip(nodes, prompts, strict=True)]
     rows = [row for some in by_case for row in some]
     owner = np.repeat(np.arange(len(nodes)), [len(some) for some in by_case])
@@ -69,7 +93,12 @@ def continuations(model: TitleModel, histories: Sequence[IntArray], nodes: Seque
 
     answers: dict[int, Children] = {}
     for batch in batches_by_width(widths, model.batch_tokens):
-        found = _children(model, [histories[owner[index]] for index in batch], [rows[index] for index in batch])
+        some = [rows[index] for index in batch]
+        if encoded is None:
+            at_places, asked = _run(model, [histories[owner[index]] for index in batch], some)
+        else:
+            at_places, asked = encoded.at_places(owner[batch], some)
+        found = _children(model, at_places, asked, some)
         answers.update(zip(batch.tolist(), found, strict=True))
     return _of_each_case([answers[index] for index in range(len(rows))], rows, nodes)
 
@@ -101,15 +130,18 @@ def _of_each_case(answers: list[Children], rows: list[Beginnings], nodes: Sequen
     ]
 
 
-@torch.no_grad()
-def _children(model: TitleModel, histories: Sequence[IntArray], rows: Sequence[Beginnings]) -> list[Children]:
-    """The children of each row's nodes: one forward pass."""
-    tree = model.tree
-    batch = pack_beginnings(histories, rows, tree, model.frame)
-    nodes = batch.nodes.numpy()  # (P,) of each place
+def _run(model: TitleModel, histories: Sequence[IntArray], rows: Sequence[Beginnings]) -> tuple[Tensor, IntArray]:
+    """(P, d) states at the rows' places and (P,) their nodes: one forward pass."""
+    batch = pack_beginnings(histories, rows, model.tree, model.frame)
+    nodes = batch.nodes.numpy()
     batch = batch.to(device_of(model.policy))
     hidden = model.policy.hidden(batch.input_ids, batch.positions, None if batch.plain else batch.mask())
-    at_places = hidden.flatten(0, 1)[batch.places]  # (P, d)
+    return hidden.flatten(0, 1)[batch.places], nodes
+
+
+def _children(model: TitleModel, at_places: Tensor, nodes: IntArray, rows: Sequence[Beginnings]) -> list[Children]:
+    """The children of each row's nodes. at_places: (P, d), nodes: (P,), of the rows' places."""
+    tree = model.tree
     portions = [slice(start, start + PLACES_AT_ONCE) for start in range(0, len(nodes), PLACES_AT_ONCE)]
     by_edge = torch.cat([_edge_log_probs(model, at_places[some], nodes[some]) for some in portions])
     log_prob = by_edge.double().cpu().numpy()
@@ -150,6 +182,12 @@ def _edge_log_probs(model: TitleModel, at_places: Tensor, nodes: IntArray) -> Te
     logits = at_least_float32(model.policy.head(at_places, torch.from_numpy(used).to(device)))  # (P, U)
     values = logits[place, torch.from_numpy(column).to(device)]
     return edge_log_probs(values, place, len(nodes), torch.from_numpy(tree.ceiling[edges]).to(device))
+
+
+def _prompt_lengths(model: TitleModel, histories: Sequence[IntArray]) -> IntArray:
+    """(n,) tokens before the title."""
+    lengths = model.frame.history_tokens(model.tree).lengths
+    return model.frame.words + np.array([lengths[history].sum() for history in histories], dtype=np.int64)
 
 
 def _child_counts(tree: PrefixTree, nodes: IntArray) -> IntArray:

@@ -15,6 +15,7 @@ from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.errors import UserError
 from napo.scoring.batch import NONE, Normalize, Row, batches_by_width, pack
 from napo.scoring.continuations import TitleModel
+from napo.scoring.generate import Key, Sampling, beam_top, sample_titles
 from napo.scoring.naive import naive_title_log_probs
 from napo.scoring.search import all_log_probs, exact_ranks, exact_top
 from napo.scoring.shared_prefix import TreeOnDevice, device_of, judging, title_log_probs
@@ -54,7 +55,8 @@ class TitleRanker:
     def of(cls, language: "LanguageModel", *, average: Average = "sum", batch_tokens: int = 8192) -> "TitleRanker":
         """A loaded language model as it is meant to be asked."""
         usage, policy = language.usage, language.policy
-        model = TitleModel(policy, language.tree, language.frame, usage.normalize, batch_tokens, language.shared)
+        capable = {"shared": language.shared, "keeps": language.keeps}
+        model = TitleModel(policy, language.tree, language.frame, usage.normalize, batch_tokens, **capable)
         limits = {"max_history": usage.max_history, "max_tokens": usage.max_tokens}
         return cls(model, **limits, average=average, name=usage.name)
 
@@ -113,6 +115,37 @@ class TitleRanker:
         others = [np.setdiff1d(out, [target]) for out, target in zip(excluded, targets, strict=True)]
         scores = self._left(histories, others)
         return np.asarray((scores >= scores[np.arange(len(scores)), targets][:, None]).sum(axis=1))
+
+    def beam(
+        self,
+        histories: Sequence[IntArray],
+        excluded: Sequence[IntArray],
+        k: int,
+        *,
+        beams: int | None = None,
+        allowed: BoolArray | None = None,
+    ) -> tuple[IntArray, FloatArray]:
+        """(n, k) items and their log-probs as generate.beam_top finds them: nearly the best, at a bounded cost."""
+        shown = self._shown_alone(histories)
+        with judging(self.model.policy):
+            return beam_top(self.model, shown, excluded, k, beams=beams, allowed=allowed)
+
+    def sample(
+        self,
+        histories: Sequence[IntArray],
+        excluded: Sequence[IntArray],
+        k: int,
+        *,
+        keys: Sequence[Key],
+        sampling: Sampling | None = None,
+        allowed: BoolArray | None = None,
+    ) -> tuple[IntArray, FloatArray]:
+        """(n, k) items drawn and their log-probs, as generate.sample_titles; keys: what each case's draws depend on."""
+        shown = self._shown_alone(histories)
+        with judging(self.model.policy):
+            return sample_titles(
+                self.model, shown, excluded, k, keys=keys, sampling=sampling or Sampling(), allowed=allowed
+            )
 
     def all_scores(self, histories: Sequence[IntArray]) -> FloatArray:
         """(n, items): the score of every item, for a few histories: it visits every node of the tree."""

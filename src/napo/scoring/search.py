@@ -21,7 +21,7 @@ import numpy as np
 
 from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.scoring.batch import NONE
-from napo.scoring.continuations import Children, TitleModel, continuations
+from napo.scoring.continuations import Ask, Children, TitleModel, continuations, groups
 from napo.scoring.tree import PrefixTree, slices
 
 
@@ -40,12 +40,13 @@ def exact_top(
     beginnings that a case expands in one round. It moves time, never the result: many are few rounds, some in vain.
     """
     mask = Mask.of(model.tree, allowed)
-    searches = [_Top(model, mask, out, k) for out in excluded]
-    _run(model, histories, searches, width)
-    items, log_probs = np.full((len(searches), k), -1, dtype=np.int64), np.full((len(searches), k), -np.inf)
-    for row, search in enumerate(searches):
-        items[row, : len(search.items)] = search.items
-        log_probs[row, : len(search.items)] = search.scores
+    items, log_probs = no_lists(len(excluded), k)
+    for cases, ask in groups(model, histories):
+        searches = [Top(model, mask, excluded[case], k) for case in cases]
+        run(ask, searches, width)
+        for case, search in zip(cases, searches, strict=True):
+            items[case, : len(search.items)] = search.items
+            log_probs[case, : len(search.items)] = search.scores
     return items, log_probs
 
 
@@ -58,12 +59,14 @@ def exact_ranks(
     beginnings that reach it are.
     """
     mask = Mask.of(model.tree)
-    searches = [_Rank(model, mask, out, int(target)) for out, target in zip(excluded, targets, strict=True)]
-    first = continuations(model, histories, [search.path for search in searches])
-    for search, children in zip(searches, first, strict=True):
-        search.start(children)
-    _run(model, histories, searches, width=model.tree.nodes)  # the bound stays as it is: all that reach it must be seen
-    return np.array([search.rank for search in searches], dtype=np.int64)
+    ranks = np.zeros(len(targets), dtype=np.int64)
+    for cases, ask in groups(model, histories):
+        searches = [Rank(model, mask, excluded[case], int(targets[case])) for case in cases]
+        for search, children in zip(searches, ask([search.path for search in searches]), strict=True):
+            search.start(children)
+        run(ask, searches, width=model.tree.nodes)  # the bound stays as it is: all that reach it must be seen
+        ranks[cases] = [search.rank for search in searches]
+    return ranks
 
 
 def all_log_probs(model: TitleModel, histories: Sequence[IntArray]) -> FloatArray:
@@ -102,7 +105,7 @@ class Mask:
         return cls(allowed, np.bincount(passed, minlength=tree.nodes))
 
 
-class _Search(ABC):
+class Search(ABC):
     """One case's search: beginnings that are open, each a node with its log-prob."""
 
     def __init__(self, model: TitleModel, mask: Mask, excluded: IntArray) -> None:
@@ -139,9 +142,13 @@ class _Search(ABC):
         """The answer to `ask`."""
         self.arrive(children.node, self.asked_scores[children.parent] + children.log_prob)
 
+    def legal(self, nodes: IntArray) -> BoolArray:
+        """Whether an item that may be found ends at the node or below it."""
+        return np.asarray((self.mask.below[nodes] > 0) & ~np.isin(nodes, self.closed))
+
     def arrive(self, nodes: IntArray, scores: FloatArray) -> None:
         """Nodes that the search has come to: leaves are finished, others open."""
-        kept = (scores >= self.bound) & (self.mask.below[nodes] > 0) & ~np.isin(nodes, self.closed)
+        kept = (scores >= self.bound) & self.legal(nodes)
         nodes, scores = nodes[kept], scores[kept]
         if self.jumps:
             nodes = self.tree.onward[nodes]
@@ -159,7 +166,7 @@ class _Search(ABC):
         return items[allowed], scores[allowed]
 
 
-class _Top(_Search):
+class Top(Search):
     """The best k finished titles so far; the bound is the worst of them, once there are k."""
 
     def __init__(self, model: TitleModel, mask: Mask, excluded: IntArray, k: int) -> None:
@@ -179,7 +186,7 @@ class _Top(_Search):
         self.items, self.scores = items[best], scores[best]
 
 
-class _Rank(_Search):
+class Rank(Search):
     """How many finished titles reach the target's log-prob, which is the bound."""
 
     def __init__(self, model: TitleModel, mask: Mask, excluded: IntArray, target: int) -> None:
@@ -220,10 +227,15 @@ def _closed_nodes(tree: PrefixTree, mask: Mask, excluded: IntArray) -> IntArray:
     return np.asarray(nodes[counts == mask.below[nodes]])
 
 
-def _run(model: TitleModel, histories: Sequence[IntArray], searches: Sequence[_Search], width: int) -> None:
-    """Rounds of expansion until no case has an open node that matters."""
+def no_lists(cases: int, k: int) -> tuple[IntArray, FloatArray]:
+    """(n, k) items and log-probs of lists that hold nothing yet."""
+    return np.full((cases, k), -1, dtype=np.int64), np.full((cases, k), -np.inf)
+
+
+def run(ask: Ask, searches: Sequence[Search], width: int) -> None:
+    """Rounds of expansion until no case of the group has an open node that matters."""
     asked = [search.ask(width) for search in searches]
     while any(map(len, asked)):
-        for search, children in zip(searches, continuations(model, histories, asked), strict=True):
+        for search, children in zip(searches, ask(asked), strict=True):
             search.take(children)
         asked = [search.ask(width) for search in searches]

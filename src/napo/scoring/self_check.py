@@ -1,19 +1,23 @@
-"""Whether a model may be run over rows of many titles: tried on a made-up row, against sequences of their own.
+"""What a model can do besides plain sequences: tried on a made-up row, against sequences of their own.
 
 Path    policy, tree, frame -> [scoring.self_check] -> models.language
 Takes   a policy, and the words and titles that it will be asked with
-Gives   True where states beside a shared prefix equal those of plain causal sequences, at full length
+Gives   True where states beside a shared prefix, or behind one that was kept, equal those of plain causal sequences,
+        at full length
 
 No list of families can say this: a mask may be refused, ignored, or heeded while distances (ALiBi), recurrent states or
 attention windows still follow the order in the row.
 """
+
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from napo.arrays import IntArray
-from napo.scoring.batch import NONE, Frame, Row, pack
+from napo.scoring.batch import NONE, Beginnings, Frame, Row, pack
+from napo.scoring.encoded import Encoded, KeepingPolicy
 from napo.scoring.naive import sequences_of
 from napo.scoring.shared_prefix import Policy, device_of, judging
 from napo.scoring.tree import PrefixTree
@@ -34,9 +38,35 @@ def shares_prefixes(policy: Policy, tree: PrefixTree, frame: Frame, tokens: int)
             beside = _states_beside(policy, row, tree, frame)
         except FAULTS:
             return False
-    # bfloat16 rounds to about 1 %; a token too much or too few moves the state further
-    tolerance = 1e-3 if alone[0].dtype in (torch.float32, torch.float64) else 0.03
+    tolerance = _tolerance(alone[0])
     return all(_close(one.double(), other.double(), tolerance) for one, other in zip(beside, alone, strict=True))
+
+
+def keeps_histories(policy: Policy, tree: PrefixTree, frame: Frame, tokens: int) -> bool:
+    """Whether the states of titles behind a history that was run before equal those of sequences of their own.
+
+    tokens: as in shares_prefixes. A prompt that names candidates is never asked for titles of the whole catalog.
+    """
+    if len(frame.middle) or not hasattr(policy, "keep"):
+        return False
+    history = _made_up_row(tree, frame, tokens).items
+    longest = np.argsort(-tree.lengths, kind="stable")[:2]
+    branches = Row(history, NONE, longest, np.full(len(longest), len(history)))
+    asked = [Beginnings(tree.node[tree.title_start[longest + 1] - 1], np.zeros_like(longest))]
+    with judging(policy):
+        alone = torch.cat(_states_alone(policy, branches, tree, frame))
+        try:
+            behind, _ = Encoded(cast(KeepingPolicy, policy), tree, frame, [history]).at_places(
+                np.zeros(1, dtype=np.int64), asked
+            )
+        except FAULTS:
+            return False
+    return _close(behind.double(), alone.double(), _tolerance(alone))
+
+
+def _tolerance(states: Tensor) -> float:
+    """bfloat16 rounds to about 1 %; a token too much or too few moves the state further."""
+    return 1e-3 if states.dtype in (torch.float32, torch.float64) else 0.03
 
 
 def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:

@@ -6,8 +6,7 @@ Gives   one text a case, greedy, up to the end token
 Oracle  tests/scoring/test_writer.py: token by token with the policy's own head
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from transformers import GenerationConfig
 
 from napo.arrays import IntArray
 from napo.scoring.batch import NONE, Row, batches_by_width, main_path
+from napo.scoring.logits_processor import no_other_settings
 from napo.scoring.shared_prefix import device_of, judging
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class TitleWriter:
         )
         # inside an adapter's wrapping, which has settings of its own
         causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-        with judging(self._language.policy), _no_other_settings(causal, settings):
+        with judging(self._language.policy), no_other_settings(causal, settings):
             written = causal.generate(
                 input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=settings
             )
@@ -77,14 +77,3 @@ class TitleWriter:
             str(tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False))
             for answer in answers
         ]
-
-
-@contextmanager
-def _no_other_settings(model: Any, settings: GenerationConfig) -> Iterator[None]:
-    """A model's folder may bring a repetition penalty, a forced token, a sampling rule: generate() would heed it."""
-    theirs = model.generation_config
-    model.generation_config = settings
-    try:
-        yield
-    finally:
-        model.generation_config = theirs

@@ -1,0 +1,91 @@
+"""Histories that are run once, however many rounds of a search go on from them.
+
+Path    histories -> [scoring.encoded] -> continuations
+Takes   a policy that keeps rows, the histories of some cases; beginnings of titles behind them
+Gives   hidden states at the places asked about (P, d), and these places' tree nodes
+Oracle  the same without keeping: tests/scoring/test_encoded.py
+
+What is run in each round is the beginnings' own tokens, a few each: those of earlier rounds again, which costs less
+than to keep them in as many rows as there are beginnings.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napo.arrays import IntArray
+from napo.scoring.batch import NONE, Beginnings, Frame, Row, beside, main_path, stack
+from napo.scoring.shared_prefix import Policy, device_of
+from napo.scoring.tree import PrefixTree, slices
+
+if TYPE_CHECKING:
+    from napo.models.kept_states import KeptStates
+
+
+class KeepingPolicy(Policy, Protocol):
+    """A policy that can go on from rows that it has run; see models.policy."""
+
+    def keep(self, input_ids: Tensor) -> "tuple[Tensor, KeptStates]":
+        """(B, L) -> (B, L, d), and what is kept."""
+
+    def hidden_behind(
+        self, kept: "KeptStates", rows: Tensor, input_ids: Tensor, positions: Tensor, mask: Tensor
+    ) -> Tensor:
+        """(R,) kept rows; (R, Q) ids and positions, (R, 1, Q, L + Q) bool -> (R, Q, d)."""
+
+
+class Encoded:
+    """The histories of some cases; run when first asked about."""
+
+    def __init__(self, policy: KeepingPolicy, tree: PrefixTree, frame: Frame, histories: Sequence[IntArray]) -> None:
+        self.policy, self.tree = policy, tree
+        self.prompts = [main_path(Row(items), tree, frame) for items in histories]
+        self.lengths = np.array([len(prompt) for prompt in self.prompts], dtype=np.int64)
+
+    @cached_property
+    def _states(self) -> "tuple[Tensor, KeptStates]":
+        """(B, d) each history's last state, from which the first token of a title is predicted; and what is kept."""
+        ids = np.zeros((len(self.prompts), int(self.lengths.max())), dtype=np.int64)
+        for row, prompt in zip(ids, self.prompts, strict=True):
+            row[: len(prompt)] = prompt
+        hidden, kept = self.policy.keep(torch.from_numpy(ids).to(device_of(self.policy)))
+        return hidden[torch.arange(len(ids)), torch.from_numpy(self.lengths - 1)], kept
+
+    def at_places(self, cases: IntArray, rows: Sequence[Beginnings]) -> tuple[Tensor, IntArray]:
+        """(P, d) and (P,) nodes: beginning by beginning, from its `since` on. cases: (R,) whose each row is."""
+        tree = self.tree
+        laid, nodes, places, owner = [], [], [], []
+        for number, (case, row) in enumerate(zip(cases, rows, strict=True)):
+            begins, lengths = (array[row.last] for array in tree.paths)
+            laid.append(beside(NONE, np.full(len(lengths), self.lengths[case]), begins, lengths, tree))
+            counts = lengths - row.since + 1
+            depth = slices(row.since, counts)
+            nodes.append(tree.node[slices(begins + row.since, counts)])
+            # what comes first in a title is predicted by the history itself: -1
+            places.append(np.where(depth == 0, -1, np.repeat(np.cumsum(lengths) - lengths, counts) + depth - 1))
+            owner.append(np.full(len(depth), number))
+        last, _ = self._states
+        place, row_of = (torch.from_numpy(np.concatenate(parts)).to(last.device) for parts in (places, owner))
+        case_of = torch.from_numpy(np.asarray(cases)).to(last.device)
+        at_places = last[case_of[row_of]]  # right where the place is a title's first
+        grid = stack(laid, 0)
+        if grid["input_ids"].shape[1]:
+            later = place >= 0
+            at_places[later] = self._behind(grid, case_of)[row_of[later], place[later]]
+        return at_places, np.concatenate(nodes)
+
+    def _behind(self, grid: dict[str, Tensor], case_of: Tensor) -> Tensor:
+        """(R, Q, d) the states of titles' tokens: each sees its history and what stands before it in its own title."""
+        _, kept = self._states
+        grid = {name: value.to(case_of.device) for name, value in grid.items()}
+        branch, limit = grid["branch"], grid["limit"]
+        index = torch.arange(branch.shape[1], device=branch.device)
+        before = torch.arange(kept.length, device=branch.device) <= limit[:, :, None]  # (R, Q, L)
+        own = (branch[:, :, None] == branch[:, None, :]) & (index <= index[:, None]) & (branch[:, :, None] != 0)
+        own |= torch.eye(len(index), dtype=torch.bool, device=branch.device)  # padding sees itself
+        mask = torch.cat([before, own], dim=2)[:, None]
+        return self.policy.hidden_behind(kept, case_of, grid["input_ids"], grid["positions"], mask)

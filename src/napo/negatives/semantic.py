@@ -69,7 +69,7 @@ class Sampler:
         anchors = [example.chosen] if settings.near == "target" else example.history[-settings.recent :].tolist()
         if not anchors:
             return rng.choice(free, size=count, replace=False)
-        similar = np.max([self._row(anchor)[free] for anchor in anchors], axis=0)
+        similar = np.max([self._row(anchor) for anchor in anchors], axis=0)[free]
         similar[self._name[free] == self._name[example.chosen]] = -np.inf
         nearest = free[np.argsort(-similar, kind="stable")[: max(settings.top, count)]]
         return rng.choice(nearest, size=count, replace=False)

@@ -40,6 +40,7 @@ def first_step(folder) -> dict[str, float]:
         ("{name: dpo, beta: 1.0}", 0.69315),
         ("{name: sdpo}", 1.38629),
         ("{name: dmpo}", 0.69315),
+        ("{name: rosepo, smoothing: 0.1}", 0.69315),
         ("{name: napo, reference: true, margin: null, sharing: null}", 1.38629),
     ],
 )

@@ -100,8 +100,8 @@ def fitted_temperature(margins: Tensor) -> float:
 class Settings(Strict):
     beta: PositiveFloat = Field(
         default=1.0,
-        description="Scale of the rewards. It does not move the gap of rewards at which a smoothed pair rests, but the"
-        " gap of log-probs is that divided by beta: 22 nats at smoothing 0.1 and beta 0.1, 2.2 at beta 1.",
+        description="Scale of the rewards. Larger: the policy stays nearer to the reference. A smoothed pair rests at"
+        " the same gap of rewards, so at a smaller one of log-probs: at smoothing 0.1 22 nats at beta 0.1, 2.2 at 1.",
     )
     smoothing: Annotated[float, Field(ge=0, lt=0.5)] | None = Field(
         default=None,

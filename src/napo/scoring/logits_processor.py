@@ -71,8 +71,8 @@ def generate_titles(
 
     settings: all that counts (num_beams, do_sample, temperature, num_return_sequences, ...): nothing is read from the
     model's own generation settings, which may hide a penalty or a forced token. Length and end are the catalog's. Beams
-    that found no title, where there are fewer titles than beams, give none. Raises UserError for settings that forbid
-    tokens: a title can't be written without its own.
+    that found no title give none: where there are fewer titles than beams, or sampled ones that had no chance. Raises
+    UserError for settings that forbid tokens: a title can't be written without its own.
     """
     settings = _for_titles(settings, tree)
     width = max(map(len, prompts))

@@ -116,3 +116,11 @@ def test_a_cell_that_fails_costs_the_others_nothing_and_is_tried_again(tmp_path)
     assert "is not empty and holds no run" in outcomes.failed[plan.cells[1].key]
     (blocked / "notes.txt").unlink()
     assert run_plan(plan, out, Watched()) == Outcomes(done=[plan.cells[1].key], kept=[plan.cells[0].key])
+
+
+def test_what_methods_lean_on_is_made_before_them(tmp_path, monkeypatch):
+    write_recipes(tmp_path)
+    plan, board = load_plan(write_sweep(tmp_path, SWEEP)), Watched()
+    monkeypatch.setattr("napo.experiments.runner._run", lambda cell, out, board: None)
+    run_plan(plan, tmp_path / "out", board)
+    assert board.begun == ["chance", "blind slot rule", "popularity", "SASRec", "SFT", "NAPO"]

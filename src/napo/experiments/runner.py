@@ -54,7 +54,8 @@ def run_plan(plan: Plan, out: Path, board: Board, *, jobs: int = 1, minutes: flo
     """
     unique = list({cell.key: cell for cell in plan.cells}.values())
     outcomes = Outcomes(kept=[cell.key for cell in unique if is_done(out, cell)])
-    waiting = [cell for cell in unique if cell.key not in outcomes.kept]
+    # what methods lean on comes first: one that trained SASRec in its own process would seem to need more memory
+    waiting = sorted((cell for cell in unique if cell.key not in outcomes.kept), key=lambda cell: cell.kind == "model")
     for cell in waiting:
         _plan_cell(out, cell)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))  # the processes' share

@@ -22,7 +22,7 @@ import polars as pl
 
 from napo.errors import UserError, did_you_mean
 from napo.evaluation.judge import lists_of, table_of
-from napo.evaluation.leaks import Check
+from napo.evaluation.leaks import Check, worst_of_runs
 from napo.evaluation.results import Result
 from napo.evaluation.saved import Frame, load_frame, put_together
 from napo.evaluation.table import ResultTable
@@ -137,10 +137,10 @@ class Store:
         ]
 
     def checks(self, data: str, protocol: str) -> list[Check]:
-        """The leak checks of the rows' cells, all seeds; a table shows the worst of them."""
+        """The leak checks of the rows' cells, of a row's seeds the worst."""
         held, lists = _read(self.folder / CHECKS), lists_of(protocol)
         keys = self.cells.filter(data=data, protocol=protocol)["cell"]
-        return [_check(said) for key in keys for said in held.get(key, {}).get(lists, [])]
+        return worst_of_runs([_check(said) for key in keys for said in held.get(key, {}).get(lists, [])])
 
     def table(self, data: str, protocol: str, *, base: str | None = None) -> ResultTable:
         """The table of one data set under one protocol. base: None is the sweep's, where it has such a row."""

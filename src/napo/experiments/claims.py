@@ -15,7 +15,7 @@ Holm is over all the accuracy claims of a data set together; over the two figure
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from napo.evaluation.paired import holm, sign_flip_p
 from napo.evaluation.popularity_bias import unfairness_gain
 from napo.evaluation.results import FullResult, Result
 from napo.evaluation.statistics import Estimate, bootstrap_interval, seeds_and_cases
-from napo.evaluation.table_text import markdown_table, number, with_interval
+from napo.evaluation.table_text import number, with_interval
 from napo.evaluation.verdicts import Verdict, ratio_verdict, unequal_search, verdict
 from napo.experiments.claim_keys import ClaimEntry
 from napo.experiments.costs import memory_by_seed
@@ -104,10 +104,16 @@ def judge_claims(store: Store) -> list[Judged]:
     return [one for place in found for one in found[place]]
 
 
-def claims_markdown(judged: Sequence[Judged]) -> str:
-    """The table for a results page."""
-    header = ["claim", "paper", "data", "ours [95 %]", "verdict"]
-    return markdown_table(header, [[one.claim.says, one.claim.paper, one.data, one.ours, one.said] for one in judged])
+def claims_markdown(judged: Sequence[Judged], anchor_of: Callable[[Judged], str] | None = None) -> str:
+    """The table for a results page. anchor_of: what each claim is linked to."""
+    rows = ["| claim | paper | data | ours [95 %] | verdict |", "|---|---|---|---|---|"]
+    for one in judged:
+        claim = one.claim.says if anchor_of is None else f"[{one.claim.says}](#{anchor_of(one)})"
+        word = one.verdict.word
+        said = f"**{word[:1].upper()}{word[1:]}**{one.said.removeprefix(word)}"
+        cells = [claim, one.claim.paper, one.data, one.ours, said]
+        rows.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return "\n".join(rows)
 
 
 def claims_json(judged: Sequence[Judged]) -> str:

@@ -26,7 +26,7 @@ from napo.evaluation.table import ResultTable
 from napo.evaluation.table_text import SideTable
 from napo.evaluation.verdicts import Word
 from napo.experiments.claims import Judged as JudgedClaim
-from napo.experiments.claims import claims_json, judge_claims
+from napo.experiments.claims import claims_json, claims_markdown, judge_claims
 from napo.experiments.costs import cost_table
 from napo.experiments.figures import data_pictures, row_styles, table_pictures
 from napo.experiments.store import STORE, SWEEP, Store
@@ -271,7 +271,7 @@ def _markdown(title: str, sheets: Sequence[Sheet]) -> str:
     for sheet in sheets:
         if sheet.claims:
             lines += [f"## Claims: {sheet.title}" if several else "## Claims", _in_short(sheet.claims)]
-            lines.append(_claims_markdown(sheet))
+            lines.append(claims_markdown(sheet.claims, sheet.anchor_of))
     for sheet in sheets:
         for part in sheet.parts:
             heading = f"{part.heading} ({sheet.title})" if several else part.heading
@@ -283,16 +283,6 @@ def _markdown(title: str, sheets: Sequence[Sheet]) -> str:
             lines += [drawn.markdown for drawn in part.drawn]
             lines.append("; ".join(f"{name}: `{said}`" for name, said in part.behind.items()))
     return "\n\n".join(lines) + "\n"
-
-
-def _claims_markdown(sheet: Sheet) -> str:
-    rows = ["| claim | paper | data | ours [95 %] | verdict |", "|---|---|---|---|---|"]
-    for one in sheet.claims:
-        claim = f"[{one.claim.says}](#{sheet.anchor_of(one)})"
-        said = f"**{_upper(one.verdict.word)}**{one.said.removeprefix(one.verdict.word)}"
-        cells = [claim, one.claim.paper, one.data, one.ours, said]
-        rows.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    return "\n".join(rows)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

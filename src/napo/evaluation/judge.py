@@ -103,6 +103,12 @@ def full_cases_of(prepared: Prepared, count: int | None) -> Cases:
 def baseline_results(
     prepared: Prepared, protocol: str, full_cases: int | None = None, ks: tuple[int, ...] | None = None
 ) -> dict[str, Result]:
+    """The results of `baseline_scorers`."""
+    scorers = baseline_scorers(prepared, protocol)
+    return {name: judge(scorer, prepared, protocol, ks=ks, full_cases=full_cases) for name, scorer in scorers.items()}
+
+
+def baseline_scorers(prepared: Prepared, protocol: str) -> dict[str, Scorer]:
     """Chance and popularity, and among candidates the rule that reads no history: rows of every table.
 
     None under `gen20`: none of them can write.
@@ -115,7 +121,7 @@ def baseline_results(
     }
     if protocol != "full":
         scorers["blind slot rule"] = BlindRule.learn(prepared.all_valid, prepared.all_valid_lists)
-    return {name: judge(scorer, prepared, protocol, ks=ks, full_cases=full_cases) for name, scorer in scorers.items()}
+    return scorers
 
 
 def table_of(

@@ -13,6 +13,7 @@ import resource
 import shutil
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -22,7 +23,7 @@ from typing import Any
 from napo.data.prepare import Prepared, prepare
 from napo.errors import UserError
 from napo.evaluation.judge import (
-    baseline_results,
+    baseline_scorers,
     checks_of,
     judge,
     judge_language,
@@ -32,15 +33,16 @@ from napo.evaluation.judge import (
     prompt_of,
 )
 from napo.evaluation.leaks import Check
+from napo.evaluation.protocols import Scorer
 from napo.evaluation.results import Result
+from napo.evaluation.runs import RECIPE
 from napo.evaluation.saved import save_result
 from napo.files import write_aside
 from napo.models.sasrec_scorer import SASRecScorer
 from napo.recipe import Recipe, load_recipe
 from napo.training.run import Progress, Workbench, train_recipe
 
-PLANNED, CELL, RECIPE = "planned", "cell.json", "recipe.yaml"
-CELLS = "cells"
+PLANNED, CELLS, CELL = "planned", "cells", "cell.json"
 RESULTS, CHECKS, COSTS, DONE = "results", "checks.json", "costs.json", "done.json"
 
 
@@ -85,7 +87,7 @@ def run_cell(out: Path, key: str, progress: Progress) -> None:
         return
     cell = json.loads((planned / CELL).read_text(encoding="utf-8"))
     recipe = load_recipe(planned / RECIPE, methods=True)
-    worker = {"model": _Model, "SASRec": _SASRec}.get(cell["kind"], _Untrained)(cell, recipe, folder, progress)
+    worker = {"model": _Model, "SASRec": _SASRec}.get(cell["kind"], _Scored)(cell, recipe, folder, progress)
     began = time.monotonic()
     said = worker.make()
     costs = {"seconds": round(time.monotonic() - began, 1), "peak_gb": _peak_gb(), **worker.costs}
@@ -101,7 +103,7 @@ def run_cell(out: Path, key: str, progress: Progress) -> None:
     _write(folder / DONE, {**cell, "verdicts": said})
 
 
-class _Worker:
+class _Worker(ABC):
     """What all kinds of cells have in common."""
 
     def __init__(self, cell: dict[str, Any], recipe: Recipe, folder: Path, progress: Progress) -> None:
@@ -121,12 +123,13 @@ class _Worker:
         for lists, protocol in {lists_of(one): one for one in self.recipe.evaluation.protocols}.items():
             yield lists, self.prepared.under(protocol)
 
+    @abstractmethod
     def make(self) -> list[str]:
         """Train or load; what is to be said of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def result(self, protocol: str) -> Result:
-        raise NotImplementedError
+        """The row under a protocol that it is judged by."""
 
 
 class _Model(_Worker):
@@ -153,38 +156,41 @@ class _Model(_Worker):
         return {lists: language_checks(self.language, under, name) for lists, under in self._kinds_of_lists()}
 
 
-class _SASRec(_Worker):
-    def make(self) -> list[str]:
-        self.prepared = prepare(self.recipe)
-        bench = Workbench(self.recipe, self.prepared, self.folder.parent / "stages", self.progress)
-        self.scorer = SASRecScorer(bench.auxiliary())
-        return []
+class _Scored(_Worker):
+    """Rows that read ids alone: one of the baselines that need no training."""
 
-    def result(self, protocol: str) -> Result:
-        section = self.recipe.evaluation
-        under = self.prepared.under(protocol)
-        return judge(self.scorer, under, protocol, ks=section.ks, full_cases=section.full_cases)
-
-    def checks(self) -> dict[str, list[Check]]:
-        return {lists: model_checks(self.scorer, under, "SASRec") for lists, under in self._kinds_of_lists()}
-
-
-class _Untrained(_Worker):
     def make(self) -> list[str]:
         self.prepared = prepare(self.recipe)
         return []
 
     def judges(self, protocol: str) -> bool:
-        return protocol != "gen20" and (protocol != "full" or self.cell["kind"] != "blind slot rule")
+        return super().judges(protocol) and (protocol != "full" or self.cell["kind"] != "blind slot rule")
 
     def result(self, protocol: str) -> Result:
         section, under = self.recipe.evaluation, self.prepared.under(protocol)
-        return baseline_results(under, protocol, section.full_cases, section.ks)[self.cell["kind"]]
+        return judge(self.scorer_for(protocol), under, protocol, ks=section.ks, full_cases=section.full_cases)
+
+    def scorer_for(self, protocol: str) -> Scorer:
+        return baseline_scorers(self.prepared.under(protocol), protocol)[self.cell["kind"]]
 
     def checks(self) -> dict[str, list[Check]]:
         if self.cell["kind"] != "popularity":  # once is enough
             return {}
         return {lists: checks_of(under, prompt_of(self.recipe)) for lists, under in self._kinds_of_lists()}
+
+
+class _SASRec(_Scored):
+    def make(self) -> list[str]:
+        said = super().make()
+        bench = Workbench(self.recipe, self.prepared, self.folder.parent / "stages", self.progress)
+        self.scorer = SASRecScorer(bench.auxiliary())
+        return said
+
+    def scorer_for(self, protocol: str) -> Scorer:
+        return self.scorer
+
+    def checks(self) -> dict[str, list[Check]]:
+        return {lists: model_checks(self.scorer, under, "SASRec") for lists, under in self._kinds_of_lists()}
 
 
 def _peak_gb() -> float:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from napo.experiments.cell import CELL, CELLS, DONE, PLANNED, RECIPE, cell_process
+from napo.evaluation.runs import RECIPE
+from napo.experiments.cell import CELL, CELLS, DONE, PLANNED, cell_process
 from napo.experiments.plan import Cell, Plan
 from napo.files import write_aside
 from napo.recipe_reading import to_yaml

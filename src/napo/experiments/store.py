@@ -40,7 +40,8 @@ def collect(plan: Plan, out: Path, store: Path) -> "Store":
     done = [cell for cell in plan.cells if is_done(out, cell)]
     if not done:
         raise UserError("no cell of this sweep is done", where=str(out), remedy="see why they failed, and run it again")
-    rows, means, costs, curves = [], [], [], []
+    rows, means, costs = [], [], []
+    curves: list[dict[str, Any]] = []
     cases: dict[str, dict[str, pl.DataFrame]] = {}
     checks: dict[str, dict[str, list[Any]]] = {}
     for cell in done:
@@ -54,8 +55,9 @@ def collect(plan: Plan, out: Path, store: Path) -> "Store":
                 for name, values in put_together(frame).metrics.items()
             ]
         checks[cell.key] = _read(folder / CHECKS)
-        costs += list(_costs(cell, _read(folder / COSTS)))
-        curves += list(_curves(cell, folder, _read(folder / COSTS)))
+        said = _read(folder / COSTS)
+        costs.append(_costs(cell, said))
+        curves += _curves(cell, folder, said)
     with folder_aside(store) as aside:
         pl.DataFrame(rows, infer_schema_length=None).write_parquet(aside / "cells.parquet")
         pl.DataFrame(means, infer_schema_length=None).write_parquet(aside / "metrics.parquet")
@@ -68,7 +70,7 @@ def collect(plan: Plan, out: Path, store: Path) -> "Store":
             logged.select(*labels, *sorted(set(logged.columns) - set(labels))).write_parquet(aside / "curves.parquet")
         pl.DataFrame(costs, infer_schema_length=None).write_parquet(aside / "costs.parquet")
         (aside / CHECKS).write_text(json.dumps(checks), encoding="utf-8")
-        said = {
+        about = {
             "title": plan.sweep.title,
             "base": _base_of(plan),
             "seeds": plan.sweep.seed_list,
@@ -78,7 +80,7 @@ def collect(plan: Plan, out: Path, store: Path) -> "Store":
             "cells": len({cell.key for cell in plan.cells}),
             "done": len(checks),
         }
-        (aside / SWEEP).write_text(json.dumps(said, indent=1), encoding="utf-8")
+        (aside / SWEEP).write_text(json.dumps(about, indent=1), encoding="utf-8")
     return Store(store)
 
 
@@ -213,13 +215,13 @@ def _recipe_of(cell: Cell) -> str:
     return json.dumps(cell.recipe.resolved(), default=str)
 
 
-def _costs(cell: Cell, said: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+def _costs(cell: Cell, said: Mapping[str, Any]) -> dict[str, Any]:
     stages = {
         f"{stage} {name}": figures[name]
         for stage, figures in said.get("stages", {}).items()
         for name in ("seconds", "steps")
     }
-    return [{**_labels(cell), "seconds": said["seconds"], "peak_gb": said["peak_gb"], **stages}]
+    return {**_labels(cell), "seconds": said["seconds"], "peak_gb": said["peak_gb"], **stages}
 
 
 def _curves(cell: Cell, folder: Path, said: Mapping[str, Any]) -> Sequence[dict[str, Any]]:

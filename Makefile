@@ -7,12 +7,13 @@ READY := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format bench crosscheck clean
+.PHONY: help install demo test test-slow test-gpu lint format bench crosscheck clean
 
 help:
 	@echo "make demo       train, judge and ask a small recommender; FULL=1 for the whole of it"
 	@echo "make test       style, types and the quick tests"
 	@echo "make test-slow  the slow tests"
+	@echo "make test-gpu   the tests that need a CUDA GPU"
 	@echo "make lint       style and types alone;  make format  mends the style"
 	@echo "make bench      the benchmarks"
 	@echo "make crosscheck our metrics against ranx and RecTools, in an environment of their own"
@@ -46,6 +47,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+test-gpu: $(READY)
+	$(ONE_THREAD) $(BIN)/pytest tests/gpu
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run

@@ -25,6 +25,8 @@ from napo.files import write_aside
 from napo.recipe_reading import to_yaml
 from napo.training.run import rooted
 
+# asked in the usual way, whether there is a GPU, the server that processes are copied from could give them none
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 # processes that start as copies of one that has imported everything: a short cell is not half imports
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["napo.experiments.cell"])

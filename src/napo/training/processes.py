@@ -27,6 +27,11 @@ def join_ranks() -> None:
     PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
 
 
+def device() -> torch.device:
+    """This rank's GPU where there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def leave_ranks() -> None:
     """Part, once all ranks have come here: a launcher takes a rank that ends before the others for a fault."""
     if ranks() > 1:

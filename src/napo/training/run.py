@@ -33,7 +33,7 @@ from napo.recipe import Recipe, check_methods, differences, load_recipe
 from napo.recipe_checks import is_path
 from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasrec
 from napo.training.callbacks import Watch
-from napo.training.processes import alone_in, is_main, join_ranks, main_first, meet
+from napo.training.processes import alone_in, device, is_main, join_ranks, main_first, meet
 from napo.training.stage import Outcome, run_stage
 from napo.training.stages import check_rows, overlap, preference_inputs, supervised_inputs
 
@@ -86,6 +86,7 @@ def train_recipe(
     recipe = _with_objective(recipe, None if own is None else out.resolve() / own.name)
     bench, language = _begin(recipe, own, out, resume, progress, shared or out.parent / "stages")
     bench.watch = watch
+    language.policy.to(device())  # stages move it themselves; a recipe without any is judged there too
     prepared, outcomes = bench.prepared, dict[str, Outcome]()
     if need_auxiliary and recipe.auxiliary is not None:
         bench.auxiliary()
@@ -134,7 +135,7 @@ class Workbench:
                     with write_aside(folder / "outcome.json") as aside:
                         aside.write_text(json.dumps({"best": asdict(trained.best), "seconds": trained.seconds}))
                 meet()
-            self.auxiliary_if_made = SASRec.load(folder / "model")
+            self.auxiliary_if_made = SASRec.load(folder / "model", device())
         return self.auxiliary_if_made
 
     def _train_auxiliary(self, settings: AuxiliarySettings, folder: Path) -> TrainedSASRec:
@@ -147,6 +148,7 @@ class Workbench:
             lists=prepared.valid_lists,
             progress=self.progress.stage("SASRec"),
             resume_folder=folder / "state",
+            device=device(),
         )
 
     def supervised(self, language: LanguageModel) -> Outcome:

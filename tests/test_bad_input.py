@@ -123,8 +123,11 @@ FILES = {
     "UTF-16": (DATA.encode("utf-16"), ["bad.yaml is not UTF-8", "save the file as UTF-8"]),
     "no data": (b"seed: 0\n", ["`data` is missing"]),
     "an unknown data set": (b"data: {source: ml-1m}\n", ['`data.source` cannot be "ml-1m"', "ml-100k"]),
-    "two logs": (b"data: {source: ml-100k, interactions: log.csv}\n", ["give either `source` or `interactions`"]),
-    "no log": (b"data: {items: items.csv}\n", ["give either `source` or `interactions`"]),
+    "two logs": (
+        b"data: {source: ml-100k, interactions: log.csv}\n",
+        ["give either `source`, `interactions` or `database`"],
+    ),
+    "no log": (b"data: {items: items.csv}\n", ["give either `source`, `interactions` or `database`"]),
     "a log that is not there": (b"data: {interactions: logg.csv}\n", ["`data.interactions`: no file", "log.csv"]),
     "titles that are not there": (
         b"data: {interactions: log.csv, items: item.csv}\n",

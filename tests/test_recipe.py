@@ -331,8 +331,11 @@ def test_a_bad_recipe_is_answered_with_key_line_and_remedy(write, text, line, wh
     [
         ("seed: 1", "`data` is missing"),
         ("", "`data` is missing"),
-        ("data: {}", "give either `source` or `interactions`, or rows"),
-        ("data: {source: ml-100k, interactions: log.csv}", "give either `source` or `interactions`, or rows"),
+        ("data: {}", "give either `source`, `interactions` or `database`, or rows"),
+        (
+            "data: {source: ml-100k, interactions: log.csv}",
+            "give either `source`, `interactions` or `database`, or rows",
+        ),
         ("data: {interactions: log.csv}", "`data.interactions`: no file"),
         ("- data", "made of keys and values"),
     ],

@@ -81,7 +81,7 @@ ROWS = "data: {valid: v.jsonl, test: t.jsonl, items: items.tsv}\n"
             "legacy ranks the lists that `data.test` brings",
         ),
         ("data: {test: t.jsonl, items: items.tsv}", "rows need `valid` and `test`"),
-        ("data: {source: ml-100k, valid: v.jsonl}", "give either `source` or `interactions`, or rows"),
+        ("data: {source: ml-100k, valid: v.jsonl}", "give either `source`, `interactions` or `database`, or rows"),
     ],
 )
 def test_rows_and_logs_are_not_mixed_up(tmp_path, text, says):

@@ -9,13 +9,16 @@ recipe_checks (clashes, files, methods).
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from napo import plugins
+from napo.data.address import rooted
 from napo.data.settings import DATA_FILES
+from napo.errors import UserError
 from napo.recipe_checks import clash_mistakes, file_mistakes, is_path, method_mistakes, name_mistakes
 from napo.recipe_keys import OWN_KEYS, Method, Recipe
 from napo.recipe_mistakes import mistakes_of
@@ -137,6 +140,10 @@ def _rooted(layer: Layer) -> dict[str, Any]:
         if text is not None and names_file(text) and place is not None:
             start = place.folder / root if section == "data" else place.folder
             data[section] = {**data[section], key: str((start / Path(text).expanduser()).resolve())}
+    database, place = _text_at(data, "data", "database"), layer.places.of(("data", "database"))
+    if database is not None and place is not None:
+        with suppress(UserError):  # what is wrong with it is said where the keys are checked
+            data["data"] = {**data["data"], "database": rooted(database, place.folder / root)}
     return data
 
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from napo.data.address import hidden
 from napo.errors import UserError, nearest, raise_together
 
 Key = tuple[str, ...]  # ("sft", "lr") is sft.lr
@@ -125,11 +126,11 @@ def read_file(path: Path, reading: Reading, of: str = "recipe") -> Layer:
 
 def read_override(text: str, reading: Reading) -> Layer:
     """`sft.lr=1e-3` as a layer of its own; what cannot be read is noted, and the layer is empty."""
-    place = Place(f"{COMMAND_LINE}, `{text}`", Path.cwd())
+    place = Place(f"{COMMAND_LINE}, `{hidden(text)}`", Path.cwd())
     dotted, equals, value = text.partition("=")
     key = tuple(part.strip() for part in dotted.split("."))
     if not equals or not all(key):
-        reading.add(f"`{text}` is no override", place, "write `key=value`, such as `sft.lr=1e-3`")
+        reading.add(f"`{hidden(text)}` is no override", place, "write `key=value`, such as `sft.lr=1e-3`")
         return Layer({}, Places())
     try:
         node = yaml.compose(value, Loader=_Loader)

@@ -20,6 +20,7 @@ import typer
 from napo import __version__
 from napo.cli import catalog, data, judge, report, search, sweep, train, use
 from napo.cli._console import speaks
+from napo.data.address import hidden
 from napo.errors import UserError, UserErrors
 
 # Our faults keep Python's own traceback: typer's prettier one shows the values of local variables.
@@ -70,6 +71,7 @@ def _stopped(words: Sequence[str]) -> NoReturn:
     if not speaks():
         sys.exit(130)
     print("napo: stopped", file=sys.stderr)
+    words = [hidden(word) for word in words]
     if words and words[0] in ("sweep", "search"):
         print(f"  try   napo {shlex.join(words)}", file=sys.stderr)
     if words and words[0] == "train":

@@ -42,8 +42,13 @@ def fetch(
 
 
 def _reading(
-    log: Annotated[str, typer.Argument(help="A file of interactions, a folder of `convert`, or a data set's name.")],
+    log: Annotated[
+        str,
+        typer.Argument(help="A file of interactions, a folder of `convert`, a data set's name, a database or its URL."),
+    ],
     items: Annotated[Path | None, typer.Option(help="A file of item titles.")] = None,
+    query: Annotated[str | None, typer.Option(metavar="SQL", help="Of a database: the events.")] = None,
+    items_query: Annotated[str | None, typer.Option(metavar="SQL", help="Of a database: the items' titles.")] = None,
     format: Annotated[Format | None, typer.Option(help="The log's; else told from the file.")] = None,
     items_format: Annotated[Format | None, typer.Option(help="The items file's; else told from the file.")] = None,
     header: Annotated[
@@ -78,14 +83,18 @@ def _reading(
     """The keys under `data:` as flags: the same for every command that reads files."""
     from pydantic import ValidationError
 
+    from napo.data.address import is_database
     from napo.data.settings import DataSettings
     from napo.recipe_mistakes import mistakes_of
     from napo.recipe_reading import Places, raise_all
 
     known = log in get_args(DataSet) and not Path(log).exists()
+    kind = "source" if known else "database" if query is not None or is_database(log) else "interactions"
     said = {
-        "source" if known else "interactions": log if known else Path(log),
+        kind: Path(log) if kind == "interactions" else log,
         "items": items,
+        "query": query,
+        "items_query": items_query,
         "format": format,
         "items_format": items_format,
         "header": tuple(name.strip() for name in header.split(",")) if header else None,
@@ -96,7 +105,7 @@ def _reading(
         "time_unit": time_unit,
         "time_format": time_format,
         "time_zone": time_zone,
-        "untitled": untitled or ("stop" if known or items else "id"),
+        "untitled": untitled or ("stop" if known or items or items_query else "id"),
         "repeats": repeats,
         "core": core,
     }
@@ -174,7 +183,8 @@ def convert(
     from napo.data.source import files_of, load_source
 
     read = load_source(settings)
-    files = [path for path in files_of(settings) if path is not None and path.is_file()]
+    named = () if settings.database is not None else files_of(settings)
+    files = [path for path in named if path is not None and path.is_file()]
     write_converted(read, settings, files, out)
     stderr().print(render(summarize(read)))
     stdout().print(str(out), markup=False, soft_wrap=True)

@@ -11,6 +11,7 @@ import typer
 
 from napo.cli._console import stderr, stdout
 from napo.cli._progress import Bars
+from napo.data.address import hidden
 from napo.errors import UserError
 
 ProtocolName = Literal["cand20", "full", "gen20", "legacy"]
@@ -127,7 +128,7 @@ def compare(
             *(("--tried", text) for text in tried or ()),
             ("--out", str(out)),
         ]
-        words = [*recipes, *(word for option in options for word in option)]
+        words = [*map(hidden, recipes), *(word for option in options for word in option)]
         report = write_comparison(comparison, out, command=shlex.join(["napo", "compare", *words]))
         stderr().print(f"The report is {report}", markup=False, highlight=False, soft_wrap=True)
     leave_ranks()

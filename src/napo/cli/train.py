@@ -11,6 +11,7 @@ import typer
 
 from napo.cli._console import stdout
 from napo.cli._progress import Bars
+from napo.data.address import hidden
 
 if TYPE_CHECKING:
     from napo.training.run import Run
@@ -41,7 +42,8 @@ def train(
     with Bars() as bars:
         run = train_recipe(checked, folder, resume=resume, progress=bars)
     if is_main():
-        command = shlex.join(["napo", "train", str(recipe), *(overrides or ()), "--out", str(folder)])
+        words = ["napo", "train", str(recipe), *map(hidden, overrides or ()), "--out", str(folder)]
+        command = shlex.join(words)
         _judge_and_print(run, command)
     leave_ranks()
 

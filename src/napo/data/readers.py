@@ -119,13 +119,15 @@ def _column(
     close = nearest(wanted, present)
     hint = f"; nearest: {', '.join(close)}" if close else ""
     remedy = f"name it: `columns: {{{name}: ...}}` under `data:`"
-    if len(present) == 1:
+    if file.header is not None:
+        remedy = f"call it so in the query: `SELECT ... AS {name}`; or {remedy}"
+    elif len(present) == 1:
         hint = "; the header is a single column: is `separator:` right, and is the first line a header?"
     elif file.format == "csv" and not close:
         remedy += "; if the first line is no header, name all columns: `header: [user, item, rating, time]`"
     raise UserError(
         f"no column {wanted!r} for the {name}: the file has {', '.join(present)}{hint}",
-        where=f"{file.path}, line 1",
+        where=file.header or f"{file.path}, line 1",
         remedy=remedy,
     )
 

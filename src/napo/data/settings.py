@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
+from napo.data.address import address_of, rooted, without_password
+from napo.errors import UserError
 from napo.settings import Strict
 
 Format = Literal["csv", "parquet", "recbole", "json", "movielens", "amazon", "steam", "goodreads"]
@@ -40,7 +42,7 @@ class Columns(Strict):
 
 
 class DataSettings(Strict):
-    """The keys under `data:` in a recipe: `source`, or `interactions` with (mostly) `items`, or rows with `items`.
+    """The keys under `data:` in a recipe: `source`, or `interactions` or `database` with (mostly) `items`, or rows.
 
     source: a data set that `napo data fetch` knows.
     train, valid, test: files of rows (history, next item), with `split.name: files`; JSON lines of ids, or the JSON
@@ -49,6 +51,8 @@ class DataSettings(Strict):
     folder: where the relative paths of this section start from; if left out, from the recipe's folder.
     interactions, items: files in any of the formats (docs/data.md), or as `interactions` a folder that
     `napo data convert` wrote; without `items` the log's own title column is used.
+    database: instead of `interactions`, such as postgresql://user@host/name, sqlite:///shop.db or a DuckDB file; its
+    password is never kept. query, items_query: the SQL that gives the events, and where there is no `items` the titles.
     format, items_format: of the two files; told from the file.
     header: what the columns of a log without a header line are, in order, such as [user, item, rating, time].
     columns: what the files call user, item, rating, time, title; common names are recognised.
@@ -69,6 +73,9 @@ class DataSettings(Strict):
     train: Path | None = None
     valid: Path | None = None
     test: Path | None = None
+    database: str | None = Field(default=None, min_length=1, repr=False)
+    query: str | None = Field(default=None, min_length=1)
+    items_query: str | None = Field(default=None, min_length=1)
     format: Format | None = None
     items_format: Format | None = None
     header: tuple[str, ...] | None = Field(default=None, min_length=2, strict=False)
@@ -85,15 +92,33 @@ class DataSettings(Strict):
 
     @model_validator(mode="after")
     def _names_one_log(self) -> "DataSettings":
-        given = [name for name in ("source", "interactions", "test") if getattr(self, name) is not None]
+        given = [name for name in ("source", "interactions", "database", "test") if getattr(self, name) is not None]
         rows = [name for name in ROW_FILES if getattr(self, name) is not None]
         if len(given) != 1 or (rows and given != ["test"]):
-            raise ValueError("give either `source` or `interactions`, or rows: `train`, `valid`, `test`")
+            raise ValueError("give either `source`, `interactions` or `database`, or rows: `train`, `valid`, `test`")
         if rows and (self.valid is None or self.items is None):
             raise ValueError("rows need `valid` and `test`, and `items` for the titles")
         if self.source is not None and self.items is not None:
             raise ValueError("`items` goes with `interactions`; a `source` has its own")
+        if self.database is None and (self.query is not None or self.items_query is not None):
+            raise ValueError("`query` and `items_query` ask a `database`, and none is named")
+        if self.items is not None and self.items_query is not None:
+            raise ValueError("the titles come from `items` or from `items_query`, not from both")
         return self
+
+    @field_validator("database")
+    @classmethod
+    def _is_an_address(cls, database: str | None) -> str | None:
+        if database is not None:
+            try:
+                address_of(database)
+            except UserError as error:
+                raise ValueError(f"{error.what}; such as {error.remedy}") from error
+        return database
+
+    @field_serializer("database", when_used="json")
+    def _keeps_no_password(self, database: str | None) -> str | None:
+        return None if database is None else without_password(database)
 
     @field_validator("time_zone")
     @classmethod
@@ -108,7 +133,10 @@ class DataSettings(Strict):
     def relative_to(self, folder: Path) -> "DataSettings":
         """The same settings, with paths taken from `folder` (where the recipe lies)."""
         paths = {name: getattr(self, name) for name in DATA_FILES}
-        return self.model_copy(update={name: folder / path for name, path in paths.items() if path is not None})
+        whole: dict[str, Path | str] = {name: folder / path for name, path in paths.items() if path is not None}
+        if self.database is not None:
+            whole["database"] = rooted(self.database, folder)
+        return self.model_copy(update=whole)
 
     @property
     def label(self) -> str:

@@ -1,6 +1,6 @@
-"""The log that a recipe names: a known data set, or the user's own files.
+"""The log that a recipe names: a known data set, the user's own files, or what a query of a database gives.
 
-Path    recipe -> [data.source] -> formats, readers, log
+Path    recipe -> [data.source] -> formats, database, readers, log
 Takes   DataSettings, the keys under `data:`
 Gives   InteractionLog
 """
@@ -8,8 +8,9 @@ Gives   InteractionLog
 from pathlib import Path
 
 from napo.data.converted import is_converted, read_converted
+from napo.data.database import open_query
 from napo.data.fetch import cached
-from napo.data.formats import Told, open_table
+from napo.data.formats import OpenFile, Told, open_table
 from napo.data.log import InteractionLog, make_log
 from napo.data.readers import read_events, read_items
 from napo.data.settings import DataSettings as DataSettings
@@ -20,13 +21,12 @@ from napo.errors import UserError
 
 def load_source(settings: DataSettings) -> InteractionLog:
     """Read, check and number the log. Raises UserError for whatever is missing or does not fit."""
-    interactions, items = files_of(settings)
-    if interactions.is_dir():
-        return _of_folder(interactions, settings)
+    if settings.database is None and (folder := files_of(settings)[0]).is_dir():
+        return _of_folder(folder, settings)
     tally = Tally()
-    told = Told(settings.encoding, settings.separator, settings.header)
+    log, items = _opened(settings)
     events = read_events(
-        open_table(interactions, told, format=settings.format),
+        log,
         settings.columns,
         tally,
         decimal=settings.decimal,
@@ -34,8 +34,7 @@ def load_source(settings: DataSettings) -> InteractionLog:
     )
     titles = None
     if items is not None:
-        listed = open_table(items, Told(settings.encoding, settings.separator), format=settings.items_format)
-        titles = read_items(listed, settings.columns, tally, need_title=settings.untitled != "id")
+        titles = read_items(items, settings.columns, tally, need_title=settings.untitled != "id")
     return make_log(
         events,
         titles,
@@ -43,8 +42,24 @@ def load_source(settings: DataSettings) -> InteractionLog:
         untitled=settings.untitled,
         core=settings.core,
         tally=tally,
-        where=str(items or interactions),
+        where=str((items or log).path),
     )
+
+
+def _opened(settings: DataSettings) -> tuple[OpenFile, OpenFile | None]:
+    """The events and, where there are any, the items."""
+    titles = None
+    if settings.database is not None:
+        log, items = open_query(settings.database, settings.query), settings.items
+        if settings.items_query is not None:
+            titles = open_query(settings.database, settings.items_query, "items_query")
+    else:
+        interactions, items = files_of(settings)
+        told = Told(settings.encoding, settings.separator, settings.header)
+        log = open_table(interactions, told, format=settings.format)
+    if items is not None:
+        titles = open_table(items, Told(settings.encoding, settings.separator), format=settings.items_format)
+    return log, titles
 
 
 def _of_folder(folder: Path, settings: DataSettings) -> InteractionLog:
@@ -60,7 +75,7 @@ def _of_folder(folder: Path, settings: DataSettings) -> InteractionLog:
 
 
 def files_of(settings: DataSettings) -> tuple[Path, Path | None]:
-    """The interactions file and the items file, if there is one."""
+    """The interactions file and the items file, if there is one. Of a log that comes as files."""
     if settings.source is not None:
         return cached(settings.source)
     assert settings.interactions is not None, "DataSettings has made sure"

@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from napo.data.address import hidden
 from napo.data.settings import DATA_FILES
 from napo.errors import UserError, did_you_mean
 from napo.experiments.asked import Asked, laid_down
@@ -142,7 +143,7 @@ def load_plan(path: Path, overrides: Sequence[str] = (), asked: Asked | None = N
         cells += list(_baseline_cells(cells))
     raise_all(mistakes_in(sweep.claims, _known(sweep, cells, file_data), layer.places))
     hashed = [_hashed(cell) for cell in cells]
-    words = ["napo", "sweep", str(path), *overrides, *(asked.words if asked else ())]
+    words = ["napo", "sweep", str(path), *map(hidden, overrides), *(asked.words if asked else ())]
     return Plan(sweep, path, tuple(hashed), shlex.join(words))
 
 

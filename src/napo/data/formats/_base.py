@@ -44,6 +44,7 @@ class OpenFile:
     columns: as the file calls them. means: our name -> the file's, where the format settles it (None: it has no such
     column, whatever others are called). kept: what is worth having of an item beside its title; None: everything.
     load: the rows of these columns (None: of all), `keys` among them as categories, and the place of each row.
+    header: where the columns are named; None: on the file's first line.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class OpenFile:
     kept: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     recbole: bool = False
+    header: str | None = None
 
 
 @dataclass(frozen=True)

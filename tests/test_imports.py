@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "objectives": {"napo.objectives", "napo.scoring.scored"},
     "negatives": {"napo.negatives", "napo.data", "napo.plugins"},
     "data": {"napo.data", "napo.recipe_keys"},
+    "events": {"napo.events", "napo.data"},
     "prompts": {"napo.prompts", "napo.scoring.batch", "napo.scoring.tree"},
     "scoring": {"napo.scoring", "napo.data", "napo.prompts", "napo.models"},
     "models": {"napo.models", "napo.scoring", "napo.data", "napo.prompts", "napo.recipe_keys"},

@@ -86,7 +86,6 @@ def train_recipe(
     recipe = _with_objective(recipe, None if own is None else out.resolve() / own.name)
     bench, language = _begin(recipe, own, out, resume, progress, shared or out.parent / "stages")
     bench.watch = watch
-    language.policy.to(device())  # stages move it themselves; a recipe without any is judged there too
     prepared, outcomes = bench.prepared, dict[str, Outcome]()
     if need_auxiliary and recipe.auxiliary is not None:
         bench.auxiliary()
@@ -115,6 +114,7 @@ class Workbench:
         """The model before any training. Raises UserError for what would stop a stage later."""
         recipe = self.recipe
         language = create(recipe.model, self.prepared.log.catalog, recipe.prompt, recipe.normalize, recipe.seed)
+        language.policy.to(device())
         check_rows(recipe, self.prepared, language)
         return language
 

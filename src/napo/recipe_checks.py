@@ -263,6 +263,11 @@ def _needs(recipe: Recipe, key: str, module: ModuleType, settings: BaseModel) ->
         needs_reference, needs_auxiliary = objective.needs_reference, objective.needs_auxiliary
     elif key == "negatives" and recipe.objective is not None:
         needs_auxiliary = module.Sampler.needs_auxiliary
+        if getattr(module.Sampler, "needs_exposures", False) and recipe.data.exposures is None:
+            what = f"negatives `{recipe.negatives.name}` draws from what users were shown, and no file says it"
+            yield Clash(
+                ("negatives", "data.exposures"), what, "`data.exposures: FILE`, as `napo data from-events` writes it"
+            )
     if needs_auxiliary and recipe.auxiliary is None:
         what = f"`{key}` needs an auxiliary recommender, but `auxiliary` is null"
         yield Clash(("auxiliary", key), what, "write `auxiliary: {name: sasrec}`")

@@ -51,6 +51,7 @@ class DataSection(Section, DataSettings):
     folder: FilePath | None = None
     interactions: FilePath | None = None
     items: FilePath | None = None
+    exposures: FilePath | None = None
     train: FilePath | None = None
     valid: FilePath | None = None
     test: FilePath | None = None

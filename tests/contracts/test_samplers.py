@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from napo import plugins
 from napo.errors import UserError
-from napo.negatives._protocol import Example, SamplerContext
+from napo.negatives._protocol import Example, Exposed, SamplerContext
 from napo.rng import rng_for
 from napo.settings import Strict
 
@@ -25,12 +25,20 @@ def title_vectors(embedder):
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
+def shown(user):
+    """Twelve items a user, some of them twice, with places and chances that are partly unknown."""
+    items = (np.arange(16) * (user + 2)) % 12
+    chances = np.where(items % 3 == 0, np.nan, 1 / (1 + items))
+    return Exposed(items, np.arange(16) * 1000, items % 5, chances)
+
+
 CONTEXT = SamplerContext(
     ITEMS,
     popularity=np.arange(ITEMS) ** 2,
     auxiliary_scores=scores,
     titles=[f"Title {item}" for item in range(ITEMS)],
     title_vectors=title_vectors,
+    exposed={user: shown(user) for user in range(4)},
 )
 EXAMPLE = Example(user=3, history=np.array([4, 5]), chosen=6)
 

@@ -16,6 +16,7 @@ from napo.data.settings import Format, Repeats, TimeUnit, Untitled
 from napo.errors import UserError
 
 if TYPE_CHECKING:
+    from napo.data.log import InteractionLog
     from napo.data.settings import DataSettings
 
 app = typer.Typer(
@@ -188,6 +189,58 @@ def convert(
     write_converted(read, settings, files, out)
     stderr().print(render(summarize(read)))
     stdout().print(str(out), markup=False, soft_wrap=True)
+
+
+@app.command("from-events")
+def from_events(
+    store: Annotated[str, typer.Argument(help="A server's events: an SQLite file, or postgresql://user@host/name.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    run: Annotated[
+        Path | None, typer.Option(help="The run that served: its log goes first, its catalog is the catalog.")
+    ] = None,
+    items: Annotated[Path | None, typer.Option(help="Without --run: a file of item titles; else the ids.")] = None,
+    rating: Annotated[
+        float | None, typer.Option(help="Of taken items; else the least that the run counts as liked.")
+    ] = None,
+) -> None:
+    """Turn a server's events into a log for training, with what was shown and not taken beside it.
+
+    Example: napo data from-events runs/mine/events.db --run runs/mine --out data/traffic
+    """
+    from napo.data.formats import open_table
+    from napo.data.inspect import render, summarize
+    from napo.data.readers import Columns, read_items
+    from napo.data.tally import Tally
+    from napo.events.store import EventStore
+    from napo.events.traffic import Base, write_traffic
+
+    if run is not None and items is not None:
+        raise UserError("a run has its own items", where="--items", remedy="leave --items or --run out")
+    base = None if run is None else Base(*_served(run, rating))
+    titles = None if items is None else read_items(open_table(items), Columns(), Tally())
+    with EventStore.open(store, new=False) as opened:
+        log = write_traffic(opened, out, base=base, items=titles)
+    stderr().print(render(summarize(log)))
+    section = f"data: {{interactions: {out}, exposures: {out / 'exposures.parquet'}}}"
+    stderr().print("In a recipe:", section, markup=False, highlight=False, soft_wrap=True)
+    stdout().print(str(out), markup=False, soft_wrap=True)
+
+
+def _served(run: Path, rating: float | None) -> "tuple[InteractionLog, DataSettings, float | None]":
+    """The log that a run was trained on, how it was read, and the rating that a taken item gets beside it."""
+    from napo.data.prepare import data_settings
+    from napo.data.source import load_source
+    from napo.recipe import load_recipe
+
+    recipe = load_recipe(run / "recipe.yaml")
+    settings = data_settings(recipe)
+    if settings.test is not None:
+        raise UserError(
+            "the run's data are rows, which events can't be added to",
+            where=str(run),
+            remedy="leave --run out, and give the titles with --items",
+        )
+    return load_source(settings), settings, recipe.split.min_rating if rating is None else rating
 
 
 @app.command("export-cases")

@@ -25,13 +25,23 @@ from napo.data.tally import Tally
 from napo.errors import UserError
 from napo.files import folder_aside
 
-MANIFEST, LOG, ITEMS = "manifest.json", "log.parquet", "items.parquet"
+MANIFEST, LOG, ITEMS, EXPOSURES = "manifest.json", "log.parquet", "items.parquet", "exposures.parquet"
 _FORM = 1  # of the folder; a later one that can't be read by us has another number
-_FILES = {"source", "interactions", "items"}  # named in the manifest without their folders
+_FILES = {"source", "interactions", "items", "exposures"}  # named in the manifest without their folders
 
 
-def write_converted(log: InteractionLog, settings: DataSettings, files: Sequence[Path], out: Path) -> None:
-    """Write a log to a folder, in the place of an earlier one. Raises UserError where `out` holds anything else."""
+def write_converted(
+    log: InteractionLog,
+    settings: DataSettings,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    exposures: pl.DataFrame | None = None,
+) -> None:
+    """Write a log to a folder, in the place of an earlier one. Raises UserError where `out` holds anything else.
+
+    exposures: what users were shown and did not take, for `exposures.parquet` beside it.
+    """
     if out.exists() and not is_converted(out) and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} holds something else than a converted log", remedy="--out another folder")
     users = pl.Series(log.user_keys, dtype=pl.String)
@@ -47,10 +57,12 @@ def write_converted(log: InteractionLog, settings: DataSettings, files: Sequence
     with folder_aside(out) as aside:
         events.drop(absent).write_parquet(aside / LOG)
         pl.concat([catalog, log.catalog.columns], how="horizontal").write_parquet(aside / ITEMS)
+        if exposures is not None:
+            exposures.write_parquet(aside / EXPOSURES)
         said = {
             "form": _FORM,
             "napo": version("napo"),
-            "files": {name: _sha256(aside / name) for name in (LOG, ITEMS)},
+            "files": {path.name: _sha256(path) for path in sorted(aside.glob("*.parquet"))},
             "made_from": {path.name: _sha256(path) for path in files},
             "log": log.digest,
             "rules": settings.model_dump(mode="json", exclude=_FILES) | {"repeats": settings.repeats or "first"},

@@ -28,6 +28,7 @@ class InteractionLog:
     frame: `user` Int32, `item` Int32, `time` Int64 milliseconds since 1970 UTC (null where the file has no times),
     `rating` Float64 (null where unknown); sorted by user, then time, then place in the file.
     Users and items are numbered in the order of their keys as text, so the order of the file changes nothing.
+    exposures: what users were shown and did not take (data.exposures); None where the data say nothing of it.
     counts: what was read, and what was left out and why; examples: up to three names for a count; notes: sentences.
     """
 
@@ -37,6 +38,7 @@ class InteractionLog:
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    exposures: pl.DataFrame | None = None
 
     @property
     def has_times(self) -> bool:

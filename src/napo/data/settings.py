@@ -25,7 +25,7 @@ MaskSeen = Literal["history", "none"]
 OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")  # a time zone such as +01:00
 
 ROW_FILES = ("train", "valid", "test")  # the keys under `data:` that name files of rows
-DATA_FILES = ("interactions", "items", *ROW_FILES)  # those that name files
+DATA_FILES = ("interactions", "items", "exposures", *ROW_FILES)  # those that name files
 
 
 class Columns(Strict):
@@ -51,6 +51,8 @@ class DataSettings(Strict):
     folder: where the relative paths of this section start from; if left out, from the recipe's folder.
     interactions, items: files in any of the formats (docs/data.md), or as `interactions` a folder that
     `napo data convert` wrote; without `items` the log's own title column is used.
+    exposures: a file of what users were shown and did not take (`user`, `item`, `time`, and where known `position` and
+    `propensity`), for negatives `exposed`; `napo data from-events` writes one.
     database: instead of `interactions`, such as postgresql://user@host/name, sqlite:///shop.db or a DuckDB file; its
     password is never kept. query, items_query: the SQL that gives the events, and where there is no `items` the titles.
     format, items_format: of the two files; told from the file.
@@ -70,6 +72,7 @@ class DataSettings(Strict):
     folder: Path | None = None
     interactions: Path | None = None
     items: Path | None = None
+    exposures: Path | None = None
     train: Path | None = None
     valid: Path | None = None
     test: Path | None = None
@@ -98,6 +101,8 @@ class DataSettings(Strict):
             raise ValueError("give either `source`, `interactions` or `database`, or rows: `train`, `valid`, `test`")
         if rows and (self.valid is None or self.items is None):
             raise ValueError("rows need `valid` and `test`, and `items` for the titles")
+        if rows and self.exposures is not None:
+            raise ValueError("`exposures` go with a log of users, and rows are none")
         if self.source is not None and self.items is not None:
             raise ValueError("`items` goes with `interactions`; a `source` has its own")
         if self.database is None and (self.query is not None or self.items_query is not None):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from napo.data.converted import is_converted, read_converted
 from napo.data.database import open_query
+from napo.data.exposures import with_exposures
 from napo.data.fetch import cached
 from napo.data.formats import OpenFile, Told, open_table
 from napo.data.log import InteractionLog, make_log
@@ -21,6 +22,14 @@ from napo.errors import UserError
 
 def load_source(settings: DataSettings) -> InteractionLog:
     """Read, check and number the log. Raises UserError for whatever is missing or does not fit."""
+    log = _log_of(settings)
+    if settings.exposures is None:
+        return log
+    shown = open_table(settings.exposures, Told(settings.encoding, settings.separator))
+    return with_exposures(log, shown, settings.columns, _times(settings))
+
+
+def _log_of(settings: DataSettings) -> InteractionLog:
     if settings.database is None and (folder := files_of(settings)[0]).is_dir():
         return _of_folder(folder, settings)
     tally = Tally()
@@ -30,7 +39,7 @@ def load_source(settings: DataSettings) -> InteractionLog:
         settings.columns,
         tally,
         decimal=settings.decimal,
-        times=HowTimes(settings.time_unit, settings.time_format, settings.time_zone),
+        times=_times(settings),
     )
     titles = None
     if items is not None:
@@ -44,6 +53,10 @@ def load_source(settings: DataSettings) -> InteractionLog:
         tally=tally,
         where=str((items or log).path),
     )
+
+
+def _times(settings: DataSettings) -> HowTimes:
+    return HowTimes(settings.time_unit, settings.time_format, settings.time_zone)
 
 
 def _opened(settings: DataSettings) -> tuple[OpenFile, OpenFile | None]:

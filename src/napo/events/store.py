@@ -48,15 +48,17 @@ class EventStore:
         self._engine, self.address = engine, address
 
     @classmethod
-    def open(cls, where: str | Path, *, wait: float = WAIT) -> "EventStore":
+    def open(cls, where: str | Path, *, wait: float = WAIT, new: bool = True) -> "EventStore":
         """The store of an SQLite file, made where there is none, or of a PostgreSQL database.
 
-        wait: seconds that a call waits for a lock or a connection. Raises UserError for what is no such database, and
-        StoreUnavailable where it can't be reached or written.
+        wait: seconds that a call waits for a lock or a connection. new: False: a file has to be there.
+        Raises UserError for what is no such database, StoreUnavailable where it can't be reached or written.
         """
         address = Address("sqlite", where) if isinstance(where, Path) else address_of(where)
         if address.kind == "duckdb":  # one process at a time
             raise UserError("events are not kept in DuckDB", where=address.shown, remedy="SQLite or PostgreSQL")
+        if not new and address.path is not None and not address.path.is_file():
+            raise UserError(f"there is no event store {address.path}", remedy="the file that the server was given")
         if address.kind == "postgresql":
             _check_driver()
         store = cls(engine_of(address, wait), address)

@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from napo.data.address import hidden
+from napo.data.address import address_of, hidden
 from napo.data.settings import DATA_FILES
 from napo.errors import UserError, did_you_mean
 from napo.experiments.asked import Asked, laid_down
@@ -229,6 +229,7 @@ def _hashed(cell: Cell) -> Cell:
 def contents_of(recipe: Recipe) -> dict[str, str]:
     """The checksums of the files that a recipe names: what is in them decides, not what they are called."""
     named = [getattr(recipe.data, name) for name in DATA_FILES]
+    named.append(None if recipe.data.database is None else address_of(recipe.data.database).path)
     named.append(Path(recipe.prompt.template) if is_path(recipe.prompt.template) else None)
     return {str(path): checksum(path) for path in named if path is not None and path.is_file()}
 

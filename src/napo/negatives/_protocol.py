@@ -5,13 +5,16 @@ Takes   the catalog's size and training popularity; an example, what its user ha
 Gives   ids of items to reject. Chance comes from the generator alone, which is keyed by what the draw is for
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from napo.arrays import BoolArray, FloatArray, IntArray
+from napo.data.exposed import Exposed as Exposed
 from napo.errors import UserError
 
 
@@ -22,6 +25,7 @@ class SamplerContext:
     auxiliary_scores: the auxiliary recommender's scores of all items, (items,), after a history; None without one.
     titles: (items,). title_vectors: an embedder's name, or None for the language model's own, -> (items, d) vectors of
     length one; None where there is no language model.
+    exposed: by user, what training may know of what was shown; None where the data have nothing of it.
     """
 
     items: int
@@ -29,15 +33,26 @@ class SamplerContext:
     auxiliary_scores: Callable[[IntArray], FloatArray] | None = None
     titles: Sequence[str] = ()
     title_vectors: Callable[[str | None], FloatArray] | None = None
+    exposed: Mapping[int, Exposed] | None = None
+
+    @cached_property
+    def exposed_digest(self) -> str:
+        """SHA-256 of what was shown to whom."""
+        digest = hashlib.sha256()
+        for user, exposed in sorted((self.exposed or {}).items()):
+            for part in (np.array(user), exposed.items, exposed.times, exposed.positions, exposed.propensities):
+                digest.update(part.tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Example:
-    """A user, the items shown, oldest first, and the one taken next."""
+    """A user, the history, oldest first, and the item taken next. time: when that was, milliseconds; None: unknown."""
 
     user: int
     history: IntArray
     chosen: int
+    time: int | None = None
 
 
 class NegativeSampler(Protocol):
@@ -45,6 +60,8 @@ class NegativeSampler(Protocol):
 
     needs_auxiliary: whether the context must bring `auxiliary_scores`. A sampler whose draws rest on more than its
     settings, the seed and the data has a `digest` of that too: what was made for other draws is not taken for its own.
+    One with `needs_exposures` wants `exposed`. One that may have too few items of its own kind for a user has
+    `own(user, seen, count)`, the number it has, so that a run can tell how often it had to fall back.
     """
 
     needs_auxiliary: bool

@@ -183,7 +183,8 @@ class TrainingBatches(Dataset[Batch]):
         count = max(drawing.count, drawing.listed - 1)
         rejected = np.empty((len(row.chosen), count), dtype=np.int64)
         for index, (position, chosen) in enumerate(zip(row.positions, row.chosen, strict=True)):
-            example = Example(row.user, split.sequences[row.user][:position], int(chosen))
+            time = None if split.times is None else int(split.times[row.user][position])
+            example = Example(row.user, split.sequences[row.user][:position], int(chosen), time)
             rng = rng_for(settings.seed, "negatives", epoch, split.user_keys[row.user], int(position))
             rejected[index] = drawing.sampler.draw(example, np.append(met, chosen), count, rng)
         listed = NONE

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from napo.data.address import rooted as database_from
 from napo.data.histories import Histories
 from napo.data.prepare import Prepared, key_of, prepare
 from napo.data.settings import DATA_FILES
@@ -35,7 +36,7 @@ from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasr
 from napo.training.callbacks import Watch
 from napo.training.processes import alone_in, device, is_main, join_ranks, main_first, meet
 from napo.training.stage import Outcome, run_stage
-from napo.training.stages import check_rows, overlap, preference_inputs, supervised_inputs
+from napo.training.stages import check_rows, fallen_back, overlap, preference_inputs, supervised_inputs
 
 log = logging.getLogger(__name__)
 
@@ -180,10 +181,23 @@ class Workbench:
         assert recipe.preference is not None
         self.stages["preference"] = folder
         inputs = replace(preference_inputs(recipe, self.prepared, language, self.auxiliary), references=self.shared)
+        fallen = fallen_back(recipe, self.prepared, inputs.batches.settings.drawing.sampler)
+        if fallen is not None and is_main():
+            self._say_fallen_back(fallen, folder)
         with recipe_dropout(language, recipe.model, on=recipe.preference.dropout):
             outcome = run_stage(inputs, folder, self.progress.stage(inputs.name), self.progress.say, self.watch)
         self.progress.say(outcome.verdict)
         return outcome
+
+    def _say_fallen_back(self, fallen: dict[str, int], folder: Path) -> None:
+        """What a sampler had too few of its own kind for: said, and kept beside the stage's metrics."""
+        number, wanted = fallen["rejected_fallen_back"], fallen["rejected"]
+        self.progress.say(
+            f"negatives {self.recipe.negatives.name}: {number:,} of {wanted:,} rejected items an epoch are drawn"
+            " uniformly, as their users have too few of that kind"
+        )
+        with write_aside(folder / "negatives.json") as aside:
+            aside.write_text(json.dumps(fallen), encoding="utf-8")
 
     def _stage(self, name: str, made_by: Any) -> Path:
         key = key_of([self.prepared.key, self.recipe.seed, made_by])
@@ -279,6 +293,8 @@ def rooted(recipe: Recipe) -> Recipe:
     data, prompt, model = recipe.data, recipe.prompt, recipe.model
     files = {name: getattr(data, name) for name in DATA_FILES}
     data = data.model_copy(update={name: path.resolve() for name, path in files.items() if path is not None})
+    if data.database is not None:
+        data = data.model_copy(update={"database": database_from(data.database, Path())})
     if is_path(prompt.template):
         prompt = prompt.model_copy(update={"template": str(Path(prompt.template).expanduser().resolve())})
     if model.name not in KNOWN and (folder := Path(model.name).expanduser()).exists():

@@ -15,6 +15,8 @@ from torch import nn
 
 from napo import plugins
 from napo.arrays import FloatArray, IntArray
+from napo.data.exposures import known_to_training
+from napo.data.log import InteractionLog
 from napo.data.prepare import Prepared
 from napo.errors import UserError
 from napo.evaluation.runs import display_name
@@ -23,7 +25,7 @@ from napo.models.sasrec import SASRec
 from napo.models.sasrec_scorer import SASRecScorer
 from napo.models.title_vectors import title_vectors
 from napo.models.tokens import tokenizer_digest
-from napo.negatives._protocol import Example, NegativeSampler, SamplerContext, rejectable
+from napo.negatives._protocol import Example, Exposed, NegativeSampler, SamplerContext, rejectable
 from napo.objectives import sft
 from napo.recipe_keys import Method, Recipe, Stage
 from napo.rng import seed_for
@@ -137,6 +139,22 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     )
 
 
+def fallen_back(recipe: Recipe, prepared: Prepared, sampler: NegativeSampler | None) -> dict[str, int] | None:
+    """How many rejected items an epoch has, and for how many of them a sampler has too few of its own kind.
+
+    None for samplers that never have too few.
+    """
+    own = getattr(sampler, "own", None)
+    if own is None:
+        return None
+    begin, _, end = _positives(recipe, prepared)
+    count, split = recipe.negatives.count, prepared.split
+    events = (end - begin).tolist()
+    found = sum(events[user] * own(user, split.seen(user), count) for user in range(len(events)) if events[user])
+    wanted = sum(events) * count
+    return {"rejected": wanted, "rejected_fallen_back": wanted - found}
+
+
 def overlap(recipe: Recipe, prepared: Prepared) -> dict[str, int]:
     """How many positives the preference stage has, and how many of them are SFT targets as well.
 
@@ -200,10 +218,22 @@ def _sampler(
         scores = SASRecScorer(auxiliary()).item_scores
     catalog = prepared.log.catalog
     context = SamplerContext(
-        len(catalog), prepared.split.popularity, scores, catalog.titles, partial(title_vectors, language)
+        len(catalog),
+        prepared.split.popularity,
+        scores,
+        catalog.titles,
+        partial(title_vectors, language),
+        _exposed(prepared),
     )
     sampler: NegativeSampler = module.Sampler(context, settings)
     return sampler
+
+
+def _exposed(prepared: Prepared) -> dict[int, Exposed] | None:
+    log = prepared.log
+    if not isinstance(log, InteractionLog) or log.exposures is None:
+        return None
+    return known_to_training(log, prepared.split)
 
 
 def _vectors(prepared: Prepared, model: SASRec) -> AuxiliaryVectors:

@@ -7,6 +7,7 @@ from napo.data.catalog import Catalog
 from napo.data.histories import Histories
 from napo.models.language import create
 from napo.recipe_keys import ModelSection, PromptSection
+from napo.scoring.batch import Normalize
 from napo.serving.recommender import Recommender
 
 # items 0-5; "i30" is item 5's title, and item 30's key
@@ -29,7 +30,7 @@ USERS = Histories(
 )
 
 
-def small_recommender(max_history: int = 50) -> Recommender:
+def small_recommender(max_history: int = 50, normalize: Normalize = "catalog", remembers: int = 0) -> Recommender:
     section = ModelSection(width=32, layers=1, heads=2, feed_forward=32, vocabulary=400)
-    language = create(section, FILMS, PromptSection(max_history=max_history), "catalog", seed=0)
-    return Recommender(language, USERS)
+    language = create(section, FILMS, PromptSection(max_history=max_history), normalize, seed=0)
+    return Recommender(language, USERS, remembers=remembers)

@@ -4,6 +4,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from napo import Filter
 from napo.cli import main
 
 
@@ -42,7 +43,7 @@ def test_a_history_is_given_title_by_title_or_in_one_text(asked, capsys):
         == 0
     )
     titles = ["Alien", "Heat (1995)", "Good, Bad (1966)"]
-    expected = {"run": "runs/napo", "user": None, "history": titles, "k": 3, "exclude_seen": True, "where": ()}
+    expected = {"run": "runs/napo", "user": None, "history": titles, "k": 3, "exclude_seen": True, "filter": Filter()}
     assert asked == expected
     assert capsys.readouterr().out == "a list\n"
 
@@ -50,7 +51,8 @@ def test_a_history_is_given_title_by_title_or_in_one_text(asked, capsys):
 def test_a_user_needs_no_history(asked):
     words = ["--include-seen", "--where", "genre=War", "--where", "year>=1990"]
     assert run("recommend", "runs/napo", "--user", "u07", *words) == 0
-    expected = {"user": "u07", "history": None, "k": 10, "exclude_seen": False, "where": ["genre=War", "year>=1990"]}
+    filter = Filter(["genre=War", "year>=1990"])
+    expected = {"user": "u07", "history": None, "k": 10, "exclude_seen": False, "filter": filter}
     assert asked == {"run": "runs/napo", **expected}
 
 

@@ -102,8 +102,8 @@ def test_old_titles_keep_what_they_had_and_a_new_one_gets_at_most_an_average_one
 
 
 def test_new_items_can_stand_in_a_history_be_filtered_and_are_unpopular(after):
-    assert after.recommend(["Alien 3"], where="genre=War", k=40)[0].item >= 7
-    assert "n4" in [one.key for one in after.recommend(["Alien 3"], where="genre=War", k=40)]
+    assert after.recommend(["Alien 3"], filter="genre=War", k=40)[0].item >= 7
+    assert "n4" in [one.key for one in after.recommend(["Alien 3"], filter="genre=War", k=40)]
     assert after.recommend([], k=46)[45].key == "n5"
     assert after.recommend(user="ann", k=50)[0].log_prob is not None
 
@@ -126,7 +126,8 @@ def test_only_catalog_and_popularity_change_and_a_second_time_nothing_does(folde
     once = digests(folder)
     changed = {name for name in once if once[name] != old.get(name)}
     assert once.keys() == old.keys()
-    assert changed <= {f"model/{name}" for name in ("catalog.parquet", "popularity.parquet", "napo.json")}
+    names = ("catalog.parquet", "popularity.parquet", "napo.json", "README.md")
+    assert changed <= {f"model/{name}" for name in names}
     again = add_items(folder, NEW)
     assert (again.counts["items_added"], again.counts["items_there_already"]) == (0, 6)
     assert digests(folder) == once

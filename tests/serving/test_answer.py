@@ -29,6 +29,7 @@ def test_columns_of_any_kind_can_be_said_in_json():
     kept = {"genre": ["Horror", "Sci-Fi"], "seen on": "1979-05-25", "score": None, "price": 9.5, "[b]": None}
     assert item == {
         "rank": 1, "item": 0, "key": "a", "title": "[Rec]", "log_prob": -1.25, "tied": True, "columns": kept,
+        "popularity": 0,
     }  # fmt: skip
 
 

@@ -141,24 +141,24 @@ def test_nobody_both_and_no_items_are_mistakes(recommender, asked):
 def test_a_filtered_list_is_the_whole_list_without_the_others(recommender, where):
     allowed = read_where(where, FILMS).items
     whole = recommender.recommend(["Alien", "i20"], k=40)
-    some = recommender.recommend(["Alien", "i20"], k=40, where=where)
+    some = recommender.recommend(["Alien", "i20"], k=40, filter=where)
     assert ids(some) == [item for item in ids(whole) if allowed[item]]
-    short = recommender.recommend(["Alien", "i20"], k=5, where=where)
+    short = recommender.recommend(["Alien", "i20"], k=5, filter=where)
     assert [(one.item, one.log_prob) for one in short] == [(one.item, one.log_prob) for one in some][:5]
     assert some.notes[0].startswith(f"{allowed.sum()} of the 40 items have ")
     assert some.notes[-1] == f"only {len(some)} of the {allowed.sum()} items are left"
 
 
 def test_popular_items_are_filtered_too(recommender):
-    found = recommender.recommend([], k=3, where="genre=Drama")
+    found = recommender.recommend([], k=3, filter="genre=Drama")
     assert ids(found) == [2, 3, 7]
     assert "no history: the most popular items" in found.notes
 
 
 def test_a_user_who_has_seen_all_that_a_filter_leaves_is_told_so(recommender):
     with pytest.raises(UserError, match="seen all 1 items with genre=Horror: nothing is left"):
-        recommender.recommend(["Alien"], where="genre=Horror")
-    assert ids(recommender.recommend(["Alien"], where="genre=Horror", exclude_seen=False)) == [0]
+        recommender.recommend(["Alien"], filter="genre=Horror")
+    assert ids(recommender.recommend(["Alien"], filter="genre=Horror", exclude_seen=False)) == [0]
 
 
 def test_items_come_with_their_columns(recommender):

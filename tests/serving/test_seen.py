@@ -59,7 +59,7 @@ def test_by_default_no_seen_item_is_in_any_list(echo, k):
 
 
 def test_a_filter_does_not_bring_seen_items_back(echo):
-    found = echo.recommend(HISTORY, k=40, where="genre in Drama, Horror")
+    found = echo.recommend(HISTORY, k=40, filter="genre in Drama, Horror")
     assert not {0, 2, 3, 4} & {item.item for item in found}
     assert len(found) == 11  # of the others every third is a drama
 

@@ -1,5 +1,5 @@
-"""The command line: `napo train`, `evaluate`, `compare`, `search`, `sweep`, `reproduce`, `report`, `recommend`, `data`,
-`catalog`, `demo`.
+"""The command line: `napo train`, `evaluate`, `compare`, `search`, `sweep`, `reproduce`, `report`, `recommend`,
+`explain`, `export`, `data`, `catalog`, `demo`.
 
 Path    what a person types -> [cli] -> training, evaluation, serving, data
 Takes   arguments; a UserError from anywhere below
@@ -39,6 +39,8 @@ app.command("sweep")(sweep.sweep)
 app.command("reproduce")(sweep.reproduce)
 app.command("report")(report.report)
 app.command("recommend")(use.recommend)
+app.command("explain")(use.explain)
+app.command("export")(use.export)
 app.add_typer(data.app, name="data")
 app.add_typer(catalog.app, name="catalog")
 app.command("demo")(use.demo)

@@ -6,7 +6,7 @@ Gives   Catalog; find() for a title that a person typed
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -72,14 +72,16 @@ class Catalog:
         """The items of a title, case and outer blanks forgiven; none where there is no such title."""
         return list(self._by_folded_title.get(_folded(title), ()))
 
-    def find(self, title: str, *, where: str | None = None) -> list[int]:
+    def find(
+        self, title: str, *, where: str | None = None, suggest: Callable[[str], list[str]] | None = None
+    ) -> list[int]:
         """The items of a title, case and outer blanks forgiven; several where films share a title.
 
-        Raises UserError with the nearest titles where there is none.
+        Raises UserError with the nearest titles where there is none; suggest: what finds these, best first.
         """
         if items := self.of_title(title):
             return items
-        close = nearest(title.strip(), self.titles, 3)
+        close = nearest(title.strip(), self.titles, 3) if suggest is None else suggest(title.strip())[:3]
         remedy = f"nearest titles: {', '.join(close)}" if close else "no title of the catalog looks like it"
         raise UserError(f"{title!r} is not a title of the catalog", where=where, remedy=remedy)
 

@@ -52,6 +52,10 @@ class Histories:
         """The user of each key."""
         return {key: user for user, key in enumerate(self.user_keys)}
 
+    def without_users(self) -> "Histories":
+        """What is left when nobody's events are kept: how popular each item is."""
+        return Histories((), (), (), self.popularity)
+
     def save(self, folder: Path) -> None:
         """Write `histories.parquet` (user, liked, known) and `popularity.parquet` (events, a row an item)."""
         items = pl.List(pl.Int64)

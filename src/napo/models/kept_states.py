@@ -5,11 +5,13 @@ Takes   a `transformers` cache after a pass over the rows
 Gives   KeptStates: caches of chosen rows, which what comes behind them leaves as they are
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
@@ -24,6 +26,27 @@ class KeptStates:
     def of(cls, cache: Cache) -> "KeptStates":
         layers: Any = cache.layers  # of kinds that keep other things too; self_check tries whether these do
         return cls([(layer.keys, layer.values) for layer in layers])
+
+    @classmethod
+    def stacked(cls, rows: "Sequence[KeptStates]") -> "KeptStates":
+        """One under the other, padded behind to the longest: rows of one model, of unlike length."""
+        longest = max(row.length for row in rows)
+
+        def padded(layer: int, side: int) -> Tensor:
+            parts = [row.layers[layer][side] for row in rows]
+            return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[2])) for part in parts])
+
+        return cls([(padded(layer, 0), padded(layer, 1)) for layer in range(len(rows[0].layers))])
+
+    def row(self, index: int, length: int) -> "KeptStates":
+        """A copy of one row's first tokens: what it was cut from can be freed."""
+        some = (slice(index, index + 1), slice(None), slice(length))
+        return KeptStates([(keys[some].clone(), values[some].clone()) for keys, values in self.layers])
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes."""
+        return sum(side.element_size() * side.numel() for layer in self.layers for side in layer)
 
     @property
     def length(self) -> int:

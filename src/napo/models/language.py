@@ -128,7 +128,11 @@ class LanguageModel:
         self.save_usage(folder)
 
     def save_usage(self, folder: Path) -> None:
-        tokens = {"tokenizer": tokenizer_digest(self.tokenizer), "tokens": len(self.tokenizer)}
+        tokens = {
+            "tokenizer": tokenizer_digest(self.tokenizer),
+            "tokens": len(self.tokenizer),
+            "tree": self.tree.digest,  # it is built again from the titles, and has to come out the same
+        }
         # an adapter's folder does not hold the base model, whose own files may be of another precision
         precision = str(self.model.get_input_embeddings().weight.dtype).removeprefix("torch.")
         held = {"precision": precision, "token_vectors": token_vectors(self.model)}
@@ -196,7 +200,8 @@ def recipe_dropout(language: LanguageModel, section: ModelSection, on: bool = Tr
 def open_folder(folder: Path, catalog: Catalog | None = None) -> LanguageModel:
     """A saved model. catalog: another one than was saved with it, for items added since.
 
-    Raises UserError for a folder that is none, unreadable weights, or a tokenizer that is not the model's own.
+    Raises UserError for a folder that is none, unreadable weights, or a tokenizer that is not the model's own or splits
+    the saved titles in another way than it did.
     """
     meta = read_meta(folder)
     tokenizer = or_user_error(
@@ -217,7 +222,14 @@ def open_folder(folder: Path, catalog: Catalog | None = None) -> LanguageModel:
     )
     model = saved_weights(folder, meta["precision"], usage.load_in, meta.get("token_vectors"))
     check_sizes(model, tokenizer, folder)
-    return LanguageModel(model, tokenizer, catalog or Catalog.load(folder / CATALOG), usage)
+    language = LanguageModel(model, tokenizer, catalog or Catalog.load(folder / CATALOG), usage)
+    if catalog is None and meta.get("tree", language.tree.digest) != language.tree.digest:
+        raise UserError(
+            "the titles give another prefix tree than the one that was saved: catalog or tokenizer have changed",
+            where=str(folder),
+            remedy="copy the folder again, or install the version of `tokenizers` that it was made with",
+        )
+    return language
 
 
 _USAGE = ("name", "normalize", "max_history", "max_tokens", "temperature")

@@ -20,6 +20,7 @@ from napo.errors import UserError
 from napo.scoring.batch import NONE, Beginnings, Frame, Normalize, batches_by_width, pack_beginnings
 from napo.scoring.encoded import Encoded, KeepingPolicy
 from napo.scoring.newcomers import edge_log_probs
+from napo.scoring.prefix_cache import PrefixCache
 from napo.scoring.shared_prefix import Policy, at_least_float32, device_of
 from napo.scoring.tree import PrefixTree, slices
 
@@ -34,7 +35,7 @@ class TitleModel:
     batch_tokens: most tokens of one forward pass, padding included; a single row may need more.
     shared: whether the model takes a 4-D mask. If not, each unfinished title is a row of its own.
     keeps: whether it goes on from rows that it has run (encoded.KeepingPolicy). If not, or not `shared`, each round of
-    a search runs the histories again.
+    a search runs the histories again. remembers: states of histories from earlier searches, while the weights stay.
     """
 
     policy: Policy
@@ -44,6 +45,7 @@ class TitleModel:
     batch_tokens: int = 8192
     shared: bool = True
     keeps: bool = False
+    remembers: PrefixCache | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def groups(model: TitleModel, histories: Sequence[IntArray]) -> Iterator[tuple[I
     policy = cast(KeepingPolicy, model.policy)
     for cases in batches_by_width(_prompt_lengths(model, histories), model.batch_tokens):
         own = [histories[case] for case in cases]
-        yield cases, partial(continuations, model, own, encoded=Encoded(policy, model.tree, model.frame, own))
+        encoded = Encoded(policy, model.tree, model.frame, own, model.remembers)
+        yield cases, partial(continuations, model, own, encoded=encoded)
 
 
 @torch.no_grad()

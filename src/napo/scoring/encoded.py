@@ -19,6 +19,7 @@ from torch import Tensor
 
 from napo.arrays import IntArray
 from napo.scoring.batch import NONE, Beginnings, Frame, Row, beside, main_path, stack
+from napo.scoring.prefix_cache import PrefixCache, Remembered
 from napo.scoring.shared_prefix import Policy, device_of
 from napo.scoring.tree import PrefixTree, slices
 
@@ -41,19 +42,41 @@ class KeepingPolicy(Policy, Protocol):
 class Encoded:
     """The histories of some cases; run when first asked about."""
 
-    def __init__(self, policy: KeepingPolicy, tree: PrefixTree, frame: Frame, histories: Sequence[IntArray]) -> None:
-        self.policy, self.tree = policy, tree
+    def __init__(
+        self,
+        policy: KeepingPolicy,
+        tree: PrefixTree,
+        frame: Frame,
+        histories: Sequence[IntArray],
+        remembers: PrefixCache | None = None,
+    ) -> None:
+        self.policy, self.tree, self.remembers = policy, tree, remembers
         self.prompts = [main_path(Row(items), tree, frame) for items in histories]
         self.lengths = np.array([len(prompt) for prompt in self.prompts], dtype=np.int64)
 
     @cached_property
     def _states(self) -> "tuple[Tensor, KeptStates]":
         """(B, d) each history's last state, from which the first token of a title is predicted; and what is kept."""
-        ids = np.zeros((len(self.prompts), int(self.lengths.max())), dtype=np.int64)
-        for row, prompt in zip(ids, self.prompts, strict=True):
+        if self.remembers is None:
+            return self._run(self.prompts)
+        keys = [prompt.tobytes() for prompt in self.prompts]
+        known = {key: state for key in dict.fromkeys(keys) if (state := self.remembers.get(key)) is not None}
+        new = {key: prompt for key, prompt in zip(keys, self.prompts, strict=True) if key not in known}
+        if new:
+            last, kept = self._run(list(new.values()))
+            for row, (key, prompt) in enumerate(new.items()):
+                known[key] = Remembered(last[row].clone(), kept.row(row, len(prompt)))
+                self.remembers.put(key, known[key])
+        states = [known[key] for key in keys]
+        return torch.stack([state.last for state in states]), states[0].kept.stacked([state.kept for state in states])
+
+    def _run(self, prompts: Sequence[IntArray]) -> "tuple[Tensor, KeptStates]":
+        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+        ids = np.zeros((len(prompts), int(lengths.max())), dtype=np.int64)
+        for row, prompt in zip(ids, prompts, strict=True):
             row[: len(prompt)] = prompt
         hidden, kept = self.policy.keep(torch.from_numpy(ids).to(device_of(self.policy)))
-        return hidden[torch.arange(len(ids)), torch.from_numpy(self.lengths - 1)], kept
+        return hidden[torch.arange(len(ids)), torch.from_numpy(lengths - 1)], kept
 
     def at_places(self, cases: IntArray, rows: Sequence[Beginnings]) -> tuple[Tensor, IntArray]:
         """(P, d) and (P,) nodes: beginning by beginning, from its `since` on. cases: (R,) whose each row is."""

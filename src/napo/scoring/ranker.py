@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 
 from napo.arrays import BoolArray, FloatArray, IntArray
 from napo.errors import UserError
@@ -17,8 +18,9 @@ from napo.scoring.batch import NONE, Normalize, Row, batches_by_width, pack
 from napo.scoring.continuations import TitleModel
 from napo.scoring.generate import Key, Sampling, beam_top, sample_titles
 from napo.scoring.naive import naive_title_log_probs
-from napo.scoring.search import all_log_probs, exact_ranks, exact_top
-from napo.scoring.shared_prefix import TreeOnDevice, device_of, judging, title_log_probs
+from napo.scoring.prefix_cache import PrefixCache
+from napo.scoring.search import Mask, Wanted, all_log_probs, exact_lists, exact_ranks, exact_top
+from napo.scoring.shared_prefix import TreeOnDevice, device_of, judging, title_log_probs, token_log_probs
 from napo.scoring.tree import PrefixTree
 
 if TYPE_CHECKING:
@@ -52,11 +54,26 @@ class TitleRanker:
         self._on_device = TreeOnDevice(model.tree, device_of(model.policy))
 
     @classmethod
-    def of(cls, language: "LanguageModel", *, average: Average = "sum", batch_tokens: int = 8192) -> "TitleRanker":
-        """A loaded language model as it is meant to be asked."""
+    def of(
+        cls,
+        language: "LanguageModel",
+        *,
+        average: Average = "sum",
+        batch_tokens: int = 8192,
+        remembers: PrefixCache | None = None,
+    ) -> "TitleRanker":
+        """A loaded language model as it is meant to be asked. remembers: only while its weights stay as they are."""
         usage, policy = language.usage, language.policy
-        capable = {"shared": language.shared, "keeps": language.keeps}
-        model = TitleModel(policy, language.tree, language.frame, usage.normalize, batch_tokens, **capable)
+        model = TitleModel(
+            policy,
+            language.tree,
+            language.frame,
+            usage.normalize,
+            batch_tokens,
+            shared=language.shared,
+            keeps=language.keeps,
+            remembers=remembers,
+        )
         limits = {"max_history": usage.max_history, "max_tokens": usage.max_tokens}
         return cls(model, **limits, average=average, name=usage.name)
 
@@ -68,16 +85,47 @@ class TitleRanker:
     def candidate_scores(self, histories: Sequence[IntArray], candidates: IntArray) -> FloatArray:
         """(n, C): the score of each candidate after its case's history; higher is better."""
         candidates = np.asarray(candidates, dtype=np.int64)
-        listed = candidates.shape[1] if self.lists_candidates else 0
-        rows = [
-            Row(items, NONE, beside, np.full(len(beside), len(items)), beside[:listed])
-            for items, beside in zip(self._shown(histories, listed), candidates, strict=True)
-        ]
-        sums = np.zeros(candidates.shape)
+        return np.array(self.title_scores(histories, list(candidates))).reshape(candidates.shape)
+
+    def title_scores(self, histories: Sequence[IntArray], titles: Sequence[IntArray]) -> list[FloatArray]:
+        """Of each case (c,) the scores of its titles (c,), however many it has."""
+        rows = self._beside(histories, titles)
+        scores: list[FloatArray] = [np.empty(0)] * len(rows)
         with judging(self.model.policy):
             for batch in batches_by_width(self._widths(rows), self.model.batch_tokens):
-                sums[batch] = self._sums([rows[index] for index in batch]).reshape(len(batch), -1)
-        return sums / self._lengths[candidates] if self.average == "mean" else sums
+                ends = np.cumsum([len(rows[index].branches) for index in batch])
+                parts = np.split(self._sums([rows[index] for index in batch]), ends[:-1])
+                for index, sums in zip(batch, parts, strict=True):
+                    lengths = self._lengths[rows[index].branches]
+                    scores[index] = sums / lengths if self.average == "mean" else sums
+        return scores
+
+    def token_scores(self, history: IntArray, items: IntArray) -> list[FloatArray]:
+        """Of each item (T,) the log-prob of every token of its title, the end token last; 0 where it is forced."""
+        model = self.model
+        rows = self._beside([history], [items])
+        with judging(model.policy):
+            packed = pack(rows, model.tree, model.frame, model.normalize, shared=model.shared)
+            batch = packed.to(device_of(model.policy))
+            by_token = token_log_probs(model.policy, batch, self._tree_on(device_of(model.policy)), model.normalize)
+        scored, title = by_token.double().cpu().numpy(), packed.title.numpy()
+        found: list[FloatArray] = []
+        for number, item in enumerate(items):
+            places = slice(model.tree.title_start[item], model.tree.title_start[item + 1])
+            free = model.tree.branching[places] if model.normalize == "catalog" else np.ones(places.stop - places.start)
+            tokens = np.zeros(len(free))
+            tokens[free.astype(bool)] = scored[title == number]
+            found.append(tokens)
+        return found
+
+    def _beside(self, histories: Sequence[IntArray], titles: Sequence[IntArray]) -> list[Row]:
+        """Each history with its titles beside it; a prompt that lists candidates lists these."""
+        rows = []
+        for history, beside in zip(histories, titles, strict=True):
+            items = self.shown(history, len(beside) if self.lists_candidates else 0)
+            listed = beside if self.lists_candidates else NONE
+            rows.append(Row(items, NONE, beside, np.full(len(beside), len(items)), listed))
+        return rows
 
     def top(self, histories: Sequence[IntArray], excluded: Sequence[IntArray], k: int) -> IntArray:
         """(n, k): the best items that are not excluded, best first; -1 where fewer than k are left."""
@@ -102,6 +150,21 @@ class TitleRanker:
         missing = ((0, 0), (0, k - best.shape[1]))
         items = np.pad(np.where(best == -np.inf, -1, order), missing, constant_values=-1)
         return items, np.pad(best, missing, constant_values=-np.inf)
+
+    def best(
+        self,
+        histories: Sequence[IntArray],
+        excluded: Sequence[IntArray],
+        ks: Sequence[int],
+        allowed: Sequence[BoolArray],
+    ) -> list[tuple[IntArray, FloatArray]]:
+        """As top_with_scores, where each case has a filter (items,) and a length of its own; lists are not padded."""
+        assert self.average == "sum"
+        masks = {id(filter): Mask.of(self.model.tree, filter) for filter in allowed}
+        wanted = [Wanted(masks[id(filter)], out, k) for out, k, filter in zip(excluded, ks, allowed, strict=True)]
+        shown = self._shown_alone(histories)
+        with judging(self.model.policy):
+            return exact_lists(self.model, shown, wanted)
 
     def target_ranks(self, histories: Sequence[IntArray], excluded: Sequence[IntArray], targets: IntArray) -> IntArray:
         """(n,) from 1: the items that score at least as high, the target among them; excluded ones don't count.
@@ -173,16 +236,13 @@ class TitleRanker:
         total = np.cumsum(frame.history_tokens(tree).lengths[history][::-1])
         return history[len(history) - int(np.searchsorted(total, self.max_tokens - needed, side="right")) :]
 
-    def _shown(self, histories: Sequence[IntArray], listed: int) -> list[IntArray]:
-        return [self.shown(history, listed) for history in histories]
-
     def _shown_alone(self, histories: Sequence[IntArray]) -> list[IntArray]:
         if self.lists_candidates:
             raise UserError(
                 "a prompt that names the candidates can't rank the whole catalog",
                 remedy="a template without {candidates}",
             )
-        return self._shown(histories, 0)
+        return [self.shown(history) for history in histories]
 
     def _left(self, histories: Sequence[IntArray], excluded: Sequence[IntArray]) -> FloatArray:
         """(n, items) the scores, -inf at excluded items."""
@@ -208,11 +268,14 @@ class TitleRanker:
                 model.policy, rows, model.tree, model.frame, model.normalize, batch_tokens=model.batch_tokens
             )
         else:
-            if self._on_device.vocabulary.device != device:
-                self._on_device = TreeOnDevice(model.tree, device)
             batch = pack(rows, model.tree, model.frame, model.normalize).to(device)
-            sums = title_log_probs(model.policy, batch, self._on_device, model.normalize)
+            sums = title_log_probs(model.policy, batch, self._tree_on(device), model.normalize)
         return sums.double().cpu().numpy()
+
+    def _tree_on(self, device: torch.device) -> TreeOnDevice:
+        if self._on_device.vocabulary.device != device:
+            self._on_device = TreeOnDevice(self.model.tree, device)
+        return self._on_device
 
 
 def scored_lengths(tree: PrefixTree, normalize: Normalize) -> IntArray:

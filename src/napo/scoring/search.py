@@ -41,13 +41,27 @@ def exact_top(
     """
     mask = Mask.of(model.tree, allowed)
     items, log_probs = no_lists(len(excluded), k)
+    found = exact_lists(model, histories, [Wanted(mask, out, k) for out in excluded], width=width)
+    for case, (best, scores) in enumerate(found):
+        items[case, : len(best)] = best
+        log_probs[case, : len(best)] = scores
+    return items, log_probs
+
+
+def exact_lists(
+    model: TitleModel, histories: Sequence[IntArray], wanted: "Sequence[Wanted]", *, width: int = 64
+) -> list[tuple[IntArray, FloatArray]]:
+    """Of each case its best items, best first, and their log-probs; fewer than it wants where fewer are left.
+
+    As exact_top, where every case has a filter and a length of its own.
+    """
+    found: list[tuple[IntArray, FloatArray]] = [(NONE, np.empty(0))] * len(wanted)
     for cases, ask in groups(model, histories):
-        searches = [Top(model, mask, excluded[case], k) for case in cases]
+        searches = [Top(model, wanted[case].mask, wanted[case].excluded, wanted[case].k) for case in cases]
         run(ask, searches, width)
         for case, search in zip(cases, searches, strict=True):
-            items[case, : len(search.items)] = search.items
-            log_probs[case, : len(search.items)] = search.scores
-    return items, log_probs
+            found[case] = search.items, search.scores
+    return found
 
 
 def exact_ranks(
@@ -103,6 +117,15 @@ class Mask:
         assert allowed.shape == (tree.items,), f"allowed: ({tree.items},), not {allowed.shape}"
         passed = np.concatenate([tree.node[np.repeat(allowed, tree.lengths)], tree.leaf[allowed]])
         return cls(allowed, np.bincount(passed, minlength=tree.nodes))
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What one case asks for: the best k of the items that the mask lets through, but `excluded` (e,)."""
+
+    mask: Mask
+    excluded: IntArray
+    k: int
 
 
 class Search(ABC):

@@ -59,16 +59,26 @@ def title_log_probs(
     arXiv 2504.04178), so that the probabilities of all distinct titles sum to 1. temperature: of the catalog's softmax;
     the log-probabilities come multiplied by it, so that the gradient of a logit keeps its size.
     """
+    by_token = token_log_probs(policy, batch, tree, normalize, temperature)
+    return by_token.new_zeros(batch.titles).index_add(0, batch.title, by_token)
+
+
+def token_log_probs(
+    policy: Policy,
+    batch: TokenBatch,
+    tree: TreeOnDevice,
+    normalize: Normalize,
+    temperature: Temperature | None = None,
+) -> Tensor:
+    """(M,) log-probability of each scored token of the batch; summed over titles they are `title_log_probs`."""
     hidden = policy.hidden(batch.input_ids, batch.positions, None if batch.plain else batch.mask())
     at_places = hidden.flatten(0, 1)[batch.places]  # (P, d)
     if normalize == "vocabulary":
-        by_token = vocabulary_log_probs(policy.head(at_places, None), batch)
-    else:
-        logits = at_least_float32(policy.head(at_places, tree.vocabulary))
-        tau = None if temperature is None else temperature(logits.detach(), batch, tree)
-        by_token = catalog_log_probs(logits if tau is None else logits / tau, batch, tree)
-        by_token = by_token if tau is None else by_token * tau
-    return by_token.new_zeros(batch.titles).index_add(0, batch.title, by_token)
+        return vocabulary_log_probs(policy.head(at_places, None), batch)
+    logits = at_least_float32(policy.head(at_places, tree.vocabulary))
+    tau = None if temperature is None else temperature(logits.detach(), batch, tree)
+    by_token = catalog_log_probs(logits if tau is None else logits / tau, batch, tree)
+    return by_token if tau is None else by_token * tau
 
 
 def vocabulary_log_probs(logits: Tensor, batch: TokenBatch) -> Tensor:

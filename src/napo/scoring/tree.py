@@ -7,6 +7,7 @@ Gives   PrefixTree: children of a node are one slice of `child_token`; the place
 Titles that came after the training stand behind the others; `ceiling` says what they may have (scoring.newcomers).
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -117,6 +118,12 @@ class PrefixTree:
     @property
     def items(self) -> int:
         return len(self.leaf)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what it is built from: the titles' tokens, and how many of them training knew."""
+        parts = (self.title_start, self.token, np.array([self.end, self.trained], dtype=np.int64))
+        return hashlib.sha256(b"".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
 
     @property
     def nodes(self) -> int:

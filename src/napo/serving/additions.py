@@ -16,6 +16,7 @@ import polars as pl
 from napo.data.log import Tally
 from napo.files import folder_aside
 from napo.models.language import CATALOG
+from napo.serving.card import METRICS, write_card
 from napo.serving.recommender import Recommender, model_folder
 
 
@@ -76,6 +77,8 @@ def add_items(
             after.catalog.save(aside / CATALOG)
             after.histories.save(aside)
             after.language.save_usage(aside)  # which items the model was trained on
+            if (aside / METRICS).is_file():
+                write_card(aside, after.facts, after.language, users=len(after.users))
     old, new = before.language.tree, after.language.tree
     titles = [new.title(item) for item in range(old.items, new.items)]
     untrained = sum(not np.isin(title, old.vocabulary).all() for title in titles)

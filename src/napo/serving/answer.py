@@ -19,7 +19,8 @@ class Recommendation:
     """One item. log_prob: of its title, nats, summed over its tokens; None where popularity ranked it.
 
     tied: another item that may be recommended has the very same score, as films of one title have. Ties stand in the
-    catalog's order, and the list may end between them. columns: what else the items file says of it.
+    catalog's order, and the list may end between them. columns: what else the items file says of it. popularity: events
+    of it in training.
     """
 
     item: int
@@ -28,6 +29,7 @@ class Recommendation:
     log_prob: float | None
     tied: bool
     columns: dict[str, Any] = field(default_factory=dict, hash=False)
+    popularity: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Recommendations:
         """The same as plain dicts and lists; ranks count from 1."""
         return {
             "items": [
-                {"rank": rank, **asdict(item), "columns": {name: _plain(value) for name, value in item.columns.items()}}
+                {"rank": rank, **asdict(item), "columns": plain_columns(item.columns)}
                 for rank, item in enumerate(self.items, start=1)
             ],
             "notes": list(self.notes),
@@ -78,6 +80,11 @@ class Recommendations:
             cells = [item.title, item.key, *(_shown(item.columns.get(name)) for name in others)]
             table.add_row(f"{rank}{'=' if item.tied else ''}", *(Text(cell) for cell in cells), score)
         return Group(table, *(Text(f"- {note}") for note in self.notes))
+
+
+def plain_columns(columns: dict[str, Any]) -> dict[str, Any]:
+    """An item's columns as JSON can say them."""
+    return {name: _plain(value) for name, value in columns.items()}
 
 
 def _plain(value: Any) -> Any:

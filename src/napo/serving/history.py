@@ -5,7 +5,7 @@ Takes   texts, oldest first; a Catalog
 Gives   Named: the items that the prompt shows, and all those that count as seen
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from napo.arrays import IntArray
 from napo.data.catalog import Catalog
 from napo.errors import UserError, raise_together
 
+# Gives the titles nearest to a text, nearest first; see catalog.find for the plain way.
+Suggest = Callable[[str], list[str]]
 MOST_ERRORS = 5  # looking for the nearest titles takes time, and nobody reads fifty of them
 
 
@@ -29,13 +31,16 @@ class Named:
     notes: tuple[str, ...] = ()
 
 
-def read_items(texts: Sequence[str], catalog: Catalog, *, where: str = "history") -> Named:
+def read_items(
+    texts: Sequence[str], catalog: Catalog, *, where: str = "history", suggest: Suggest | None = None
+) -> Named:
     """The items that the texts name. Each is looked up as a title, case and outer blanks forgiven, then as a key.
 
     Of items with equal titles the first is shown: their prompts are the same words. All of them count as seen, since
     a person who types a title does not want it back. A key names its item alone.
 
-    Raises UserError for a text that is neither, with the nearest titles and its number, from 1.
+    Raises UserError for a text that is neither, with the nearest titles and its number, from 1. suggest: what finds
+    these, in a catalog that is too large for comparing the text with every title.
     """
     if isinstance(texts, str):
         raise UserError("one text was given, not a list of them", where=where, remedy=f"[{texts!r}]")
@@ -43,7 +48,7 @@ def read_items(texts: Sequence[str], catalog: Catalog, *, where: str = "history"
     errors: list[UserError] = []
     for number, text in enumerate(texts, start=1):
         try:
-            found.append(_items_of(text, catalog, f"{where}, item {number}"))
+            found.append(_items_of(text, catalog, f"{where}, item {number}", suggest))
         except UserError as error:
             errors.append(error)
             if len(errors) == MOST_ERRORS:
@@ -69,7 +74,7 @@ def typed_titles(texts: Iterable[str], catalog: Catalog) -> list[str]:
     return [title.strip() for title in titles if title.strip()]
 
 
-def _items_of(text: str, catalog: Catalog, where: str) -> list[int]:
+def _items_of(text: str, catalog: Catalog, where: str, suggest: Suggest | None) -> list[int]:
     if not isinstance(text, str):
         raise UserError(f"{text!r} is no text", where=where, remedy=f'titles and keys are texts: "{text}"')
     if items := catalog.of_title(text):
@@ -77,4 +82,4 @@ def _items_of(text: str, catalog: Catalog, where: str) -> list[int]:
         exact = [item for item in items if catalog.titles[item] == text]
         return exact or items
     item = catalog.index.get(text, catalog.index.get(text.strip()))
-    return catalog.find(text, where=where) if item is None else [item]
+    return catalog.find(text, where=where, suggest=suggest) if item is None else [item]

@@ -1,8 +1,8 @@
 """Which items may be recommended: conditions on the columns of the items file.
 
-Path    the command line, HTTP, Python -> [serving.where] -> recommender, which gives the mask to scoring.search
+Path    the command line, HTTP, Python -> [serving.where] -> serving.filter -> recommender
 Takes   texts such as `genre=Comedy`, `genre!=Horror`, `genre in Drama, War`, `year>=1990`; a Catalog
-Gives   Filter: which items meet all the conditions
+Gives   Allowed: which items meet all the conditions
 
 A value may hold several: "Action|Comedy", "Action, Comedy" and "Action Comedy" are each both. `|`, `;` and `,` part
 the values of a column; in a column that has none of these marks, blanks do. A whole value always counts too.
@@ -42,7 +42,7 @@ Where = str | Condition | Sequence[str | Condition]
 
 
 @dataclass(frozen=True, eq=False)
-class Filter:
+class Allowed:
     """items: (items,) whether an item meets all the conditions; at least one does. columns: what was asked about.
 
     said: the conditions, for messages. notes: what to tell the person.
@@ -54,7 +54,7 @@ class Filter:
     notes: tuple[str, ...]
 
 
-def read_where(where: Where, catalog: Catalog) -> Filter:
+def read_where(where: Where, catalog: Catalog) -> Allowed:
     """The items that meet every condition; case and outer blanks are forgiven, in columns as in values.
 
     Raises UserError for a condition that can't be read, an unknown column or value (with the nearest ones), and where
@@ -75,7 +75,7 @@ def read_where(where: Where, catalog: Catalog) -> Filter:
         raise UserError(f"no item has {said}: each condition is met, all together are not", where="where")
     if conditions:
         notes.insert(0, f"{int(items.sum()):,} of the {len(catalog):,} items have {said}")
-    return Filter(items, tuple(dict.fromkeys(columns)), said, tuple(notes))
+    return Allowed(items, tuple(dict.fromkeys(columns)), said, tuple(notes))
 
 
 def parse(text: str) -> Condition:
@@ -131,6 +131,24 @@ def _has(value: str, column: pl.Series, condition: Condition) -> BoolArray:
     if not met.any():
         raise UserError(f"no item has {column.name}={value}", where=f"where: {condition}", remedy=_near(value, column))
     return np.asarray(met)
+
+
+def parts_of(column: pl.Series) -> pl.DataFrame:
+    """`item`, `text`: a row for each value that an item has, where a text that holds several is these and not itself.
+
+    `|`, `;` and `,` part the values; where none of them stands, blanks do if that makes fewer different values: of
+    "Action Comedy" and "Comedy Drama" three, whereas names of persons would only be torn apart.
+    """
+    if isinstance(column.dtype, pl.List):
+        return _held(column).unique(maintain_order=True)
+    whole = pl.DataFrame({"item": np.arange(len(column)), "text": column.cast(pl.String)}).drop_nulls()
+    marked = whole["text"].str.contains(_MARKS).any()
+    parts = whole.with_columns(pl.col("text").str.replace_all(_MARKS if marked else r"\s+", "\x1f").str.split("\x1f"))
+    parts = parts.explode("text")
+    if not marked and parts["text"].n_unique() >= whole["text"].n_unique():
+        parts = whole
+    parts = parts.with_columns(pl.col("text").str.strip_chars())
+    return parts.filter(pl.col("text") != "").unique(maintain_order=True)
 
 
 def _held(column: pl.Series) -> pl.DataFrame:

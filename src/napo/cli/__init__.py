@@ -1,5 +1,5 @@
 """The command line: `napo train`, `evaluate`, `compare`, `search`, `sweep`, `reproduce`, `report`, `recommend`,
-`explain`, `export`, `data`, `catalog`, `demo`.
+`explain`, `export`, `serve`, `data`, `catalog`, `demo`.
 
 Path    what a person types -> [cli] -> training, evaluation, serving, data
 Takes   arguments; a UserError from anywhere below
@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from napo import __version__
-from napo.cli import catalog, data, judge, report, search, sweep, train, use
+from napo.cli import catalog, data, judge, report, search, serve, sweep, train, use
 from napo.cli._console import speaks
 from napo.data.address import hidden
 from napo.errors import UserError, UserErrors
@@ -41,6 +41,7 @@ app.command("report")(report.report)
 app.command("recommend")(use.recommend)
 app.command("explain")(use.explain)
 app.command("export")(use.export)
+app.command("serve")(serve.serve)
 app.add_typer(data.app, name="data")
 app.add_typer(catalog.app, name="catalog")
 app.command("demo")(use.demo)

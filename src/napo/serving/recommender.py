@@ -200,9 +200,11 @@ class Recommender:
                 histories.append(named.items)
                 parts.append(items[start : start + step])
                 owner.append(number)
+        scores: list[list[float]] = [[] for _ in asked]
+        if not histories:
+            return scores
         with self._lock:
             scored = self.ranker.title_scores(histories, parts)
-        scores: list[list[float]] = [[] for _ in asked]
         for number, part in zip(owner, scored, strict=True):
             scores[number] += part.tolist()
         return scores

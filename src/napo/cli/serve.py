@@ -1,0 +1,78 @@
+"""`napo serve`.
+
+Path    run folders -> [cli.serve] -> serving.http
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napo.cli._console import stdout
+from napo.errors import UserError
+
+NEEDED = ("fastapi", "uvicorn", "prometheus_client", "rapidfuzz")
+
+
+def serve(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]RUN", help="Folders of finished runs, or what `napo export` wrote.")
+    ],
+    host: Annotated[
+        str, typer.Option(help="Where to listen. Anything but this machine alone needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="NAPO_TOKEN", hidden=True, help="For the environment, not the command line.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="The token that callers must send; or set NAPO_TOKEN.", show_default=False)
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name that requests may be addressed to.", show_default=False),
+    ] = None,
+    most_history: Annotated[int, typer.Option(min=1, help="Titles in a history.")] = 1_000,
+    most_k: Annotated[int, typer.Option("--most-k", min=1, help="Items in a list.")] = 1_000,
+    batch: Annotated[int, typer.Option(min=1, help="Requests scored together.")] = 32,
+    waiting: Annotated[int, typer.Option(min=1, help="Requests that may wait; more get 503.")] = 256,
+    cache_mb: Annotated[int, typer.Option(min=0, help="Of each model, for histories asked about again.")] = 256,
+) -> None:
+    """Answer over HTTP: recommendations of one run or several, side by side.
+
+    Example: napo serve runs/napo sft=runs/sft --port 8000
+    """
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise UserError(f"serving needs {', '.join(missing)}", where="napo serve", remedy="pip install 'napo[serve]'")
+    from napo.serving.http.models import named_folders
+    from napo.serving.http.serve import serve as run_server
+    from napo.serving.http.settings import ServerSettings
+
+    settings = ServerSettings(
+        host=host,
+        port=port,
+        token=_token(token, token_file),
+        hosts=tuple(allow_host or ()),
+        most_history=most_history,
+        most_k=most_k,
+        batch=batch,
+        waiting=waiting,
+        cache_mb=cache_mb,
+    )
+
+    def said(address: str) -> None:
+        stdout().print(f"napo listens at {address}, its paths are at {address}/docs", markup=False, soft_wrap=True)
+
+    run_server(named_folders(runs), settings, said)
+
+
+def _token(given: str | None, file: Path | None) -> str | None:
+    if file is None:
+        return given or None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"no token can be read: {error}", where="--token-file", remedy="a file with one line"
+        ) from error

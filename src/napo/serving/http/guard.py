@@ -1,0 +1,132 @@
+"""What stands before every request: who may ask, from where, and how much they may send.
+
+Path    uvicorn -> [serving.http.guard] -> app
+Takes   ASGI messages
+Gives   the request with its body read whole; or 400, 401, 403, 408, 413 with the body of every mistake
+"""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+
+from napo.serving.http.settings import ServerSettings
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})  # nothing of anybody is there
+
+
+class Guard:
+    """Pure ASGI, so that a client that goes away is still heard of behind it."""
+
+    def __init__(self, app: App, settings: ServerSettings) -> None:
+        self.app, self.settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        safe = _with_headers(send)
+        refused = self._refusal(scope, headers)
+        if refused is None:
+            try:
+                async with asyncio.timeout(self.settings.body_seconds):
+                    body = await self._body(headers, receive)
+            except TimeoutError:
+                refused = mistake(408, "the request did not come whole in time", remedy="send it again")
+            else:
+                if body is None:
+                    refused = mistake(
+                        413,
+                        f"the request has more than {self.settings.most_body:,} bytes",
+                        where="body",
+                        remedy="a shorter history, or fewer titles",
+                    )
+        if refused is not None:
+            await refused(scope, receive, safe)
+            return
+        await self.app(scope, _replayed(body or b"", receive), safe)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        host = headers.get("host", "")
+        names = self.settings.names
+        if names is not None and _name(host) not in names:
+            return mistake(
+                400, f"this server is not known as {host!r}", where="Host", remedy="`napo serve ... --allow-host NAME`"
+            )
+        origin = headers.get("origin")
+        if origin and scope["method"] not in ("GET", "HEAD") and urlsplit(origin).netloc != host:
+            return mistake(403, "a page of another origin may not ask for this", where="Origin")
+        if self.settings.token is not None and scope["path"] not in OPEN and not self._knows(headers):
+            answer = mistake(
+                401, "no token, or a wrong one", where="Authorization", remedy="`Authorization: Bearer TOKEN`"
+            )
+            answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
+        return None
+
+    def _knows(self, headers: Headers) -> bool:
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        assert self.settings.token is not None
+        same = hmac.compare_digest(given.strip().encode(), self.settings.token.encode())  # in constant time
+        return same and kind.lower() == "bearer"
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
+        """The whole body; None where it is too long, whatever its length was said to be."""
+        said = headers.get("content-length", "0")
+        if not said.isdecimal() or int(said) > self.settings.most_body:
+            return None
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return bytes(body)
+            body += message.get("body", b"")
+            if len(body) > self.settings.most_body:
+                return None
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+def mistake(status: int, what: str, *, where: str | None = None, remedy: str | None = None) -> JSONResponse:
+    """An answer that is no success."""
+    return JSONResponse({"errors": [{"what": what, "where": where, "remedy": remedy}]}, status_code=status)
+
+
+def _name(host: str) -> str:
+    """The host of a `Host` header, without its port: `[::1]:8000` is `::1`."""
+    return urlsplit(f"//{host}").hostname or "" if "@" not in host else ""
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Gives the body once, and then whatever comes: that the client has gone."""
+    given = False
+
+    async def again() -> MutableMapping[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Content-Type-Options"] = "nosniff"  # titles come as JSON, and are never read as a page
+            headers["Cache-Control"] = "no-store"
+        await send(message)
+
+    return sent

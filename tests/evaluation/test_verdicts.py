@@ -50,6 +50,15 @@ def test_undecided_says_how_many_cases_would_decide():
     assert str(found) == f"undecided, {found.cases_needed:,} cases would decide"
 
 
+def test_among_five_comparisons_it_takes_more_cases_to_hold():
+    # as above at 1 %: 2.576 + 0.842 = 3.417 standard errors instead of 2.802
+    found = verdict(Estimate(0.02, -0.019, 0.059, 0.02), 0.3, cases=1000, of=5)
+    assert found.cases_needed == pytest.approx(11679, abs=2)
+    # towards "not held" there is nothing to adjust: 0.01 - 0.001 with an error of 0.009
+    fewer = [verdict(Estimate(0.001, -0.017, 0.019, 0.009), 0.9, cases=1000, of=of).cases_needed for of in (1, 5)]
+    assert fewer[0] == fewer[1] == pytest.approx(7849, abs=1)
+
+
 def test_undecided_by_seeds_alone_asks_for_seeds():
     found = verdict(Estimate(0.02, -0.06, 0.1, 0.02, seed_error=0.019, freedom=2), 0.3, cases=1000)
     assert found.cases_needed is None

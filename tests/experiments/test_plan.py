@@ -4,6 +4,8 @@ import pytest
 
 from napo.errors import UserError
 from napo.experiments.plan import load_plan
+from napo.experiments.search_file import load_search
+from napo.recipe import load_recipe
 from tests.experiments.world import write_recipes, write_sweep
 
 SWEEP = """
@@ -127,7 +129,8 @@ def test_a_mistake_is_named_with_its_line(mistake, folder):
     assert [part for part in said if part not in whole] == [], whole
 
 
-SHIPPED = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "sweeps").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -135,3 +138,19 @@ def test_every_shipped_sweep_loads_down_to_its_cells(path):
     plan = load_plan(path)
     assert {cell.method for cell in plan.cells if cell.kind == "model"} == set(plan.sweep.methods)
     assert plan.sweep.base in plan.sweep.methods
+
+
+def test_the_searched_recipes_are_those_that_the_sweeps_compare_and_differ_in_what_was_searched():
+    """The start is the same file's for all, so the methods differ in their own sections alone."""
+    search = load_search(ROOT / "searches" / "ml100k.yaml")
+    for method in search.methods:
+        found = load_recipe(ROOT / "recipes" / "ml100k" / "searched" / f"{method.name}.yaml", methods=True)
+        changed = {name for name, value in found.resolved().items() if value != method.recipe.resolved()[name]}
+        assert changed <= {"objective", "preference"}
+        assert set(method.stored({key: _at(found.resolved(), key) for key in method.space})) == set(method.space)
+
+
+def _at(data, key):
+    for part in key.split("."):
+        data = data[part]
+    return data

@@ -115,7 +115,7 @@ def compare_with_base(
             estimate,
             p,
             p_holm,
-            _unequal(searched, name, base) or verdict(estimate, p_holm, cases=users.size),
+            _unequal(searched, name, base) or verdict(estimate, p_holm, cases=users.size, of=len(found)),
         )
         for (name, (estimate, p)), p_holm in zip(found.items(), adjusted, strict=True)
     }
@@ -141,9 +141,9 @@ def judge_claims(
         if estimate is None:
             said = Verdict("no verdict", reason="nothing is a multiple of 0")
         elif claim.ratio is not None:
-            said = ratio_verdict(estimate, p_holm, cases=cases, claimed=claim.ratio)
+            said = ratio_verdict(estimate, p_holm, cases=cases, claimed=claim.ratio, of=len(claims))
         else:
-            said = verdict(estimate, p_holm, cases=cases, margin=claim.margin)
+            said = verdict(estimate, p_holm, cases=cases, margin=claim.margin, of=len(claims))
         unequal = _unequal(searched, claim.better, claim.worse)
         results.append(ClaimResult(claim, estimate, p, p_holm, unequal or said))
     return results

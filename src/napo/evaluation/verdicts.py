@@ -33,33 +33,34 @@ class Verdict:
 
 
 def verdict(
-    difference: Estimate, p_adjusted: float, *, cases: int, margin: float = 0.0, negligible: float = 0.01
+    difference: Estimate, p_adjusted: float, *, cases: int, margin: float = 0.0, negligible: float = 0.01, of: int = 1
 ) -> Verdict:
     """held: low > margin and p < .05;  not held: high < max(margin, negligible);  else undecided. In this order.
 
     Below `negligible` (0.01 of HR) a gain is too small to matter. The cases that would decide are reckoned from the
-    difference seen and 80 % power, towards the nearer of the two answers.
+    difference seen and 80 % power, towards the nearer of the two answers. of: how many comparisons p was adjusted for;
+    "held" takes 5 % of it, as if this were the smallest p of them: enough cases wherever it comes to stand.
     """
     bar = max(margin, negligible)
     if difference.low > margin and p_adjusted < 0.05:
         return Verdict("held")
     if difference.high < bar:
         return Verdict("not held")
-    return _undecided(difference, max(difference.value - margin, bar - difference.value), cases)
+    return _undecided(difference, {difference.value - margin: 0.05 / of, bar - difference.value: 0.05}, cases)
 
 
-def ratio_verdict(ratio: Estimate, p_adjusted: float, *, cases: int, claimed: float) -> Verdict:
+def ratio_verdict(ratio: Estimate, p_adjusted: float, *, cases: int, claimed: float, of: int = 1) -> Verdict:
     """A is `claimed` times B: 1.15 for "+15 %".  ratio: A / B. In this order:
 
     held: low > claimed and p < .05;  direction held, size not: 1 < low, high < claimed, p < .05;
-    not held: high < claimed;  else undecided.
+    not held: high < claimed;  else undecided. of: as in `verdict`.
     """
     sure = p_adjusted < 0.05
     if ratio.low > claimed and sure:
         return Verdict("held")
     if ratio.high < claimed:
         return Verdict("direction held, size not" if ratio.low > 1 and sure else "not held")
-    return _undecided(ratio, abs(ratio.value - claimed), cases)
+    return _undecided(ratio, {ratio.value - claimed: 0.05 / of, claimed - ratio.value: 0.05}, cases)
 
 
 def unequal_search(tried: int, other_tried: int) -> Verdict:
@@ -91,10 +92,15 @@ def design_effect(values: FloatArray, users: IntArray) -> float:
     return float(influence.var(ddof=1)) / influence.size / spread if spread > 0 and influence.size > 1 else 1.0
 
 
-def _undecided(estimate: Estimate, gap: float, cases: int) -> Verdict:
-    """How many cases would put `gap` between the figure and its bar: (by cases x cases/n + by seeds) = (gap/2.8)^2."""
-    room = (gap / reach(0.05, 0.8)) ** 2 - estimate.seed_error**2
+def _undecided(estimate: Estimate, gaps: dict[float, float], cases: int) -> Verdict:
+    """The fewest cases that would put one of the gaps between the figure and its bar, a gap with its level each.
+
+    (by cases x cases/n + by seeds) = (gap/reach)^2; reach is 2.8 at 5 %.
+    """
     by_cases = estimate.error**2 - estimate.seed_error**2
-    if room <= 0:
-        return Verdict("undecided")
-    return Verdict("undecided", max(cases + 1, int(np.ceil(cases * by_cases / room))))
+    needed = []
+    for gap, level in gaps.items():
+        room = (gap / reach(level, 0.8)) ** 2 - estimate.seed_error**2
+        if gap > 0 and room > 0:
+            needed.append(int(np.ceil(cases * by_cases / room)))
+    return Verdict("undecided", max(cases + 1, min(needed)) if needed else None)

@@ -162,8 +162,8 @@ def _with_holm(judged: Sequence[Judged], store: Store) -> Iterator[Judged]:
         cases = store.results(one.data, one.protocol)[str(claim.better)][0].users.size
         said = _unequal(store, str(claim.better), str(claim.worse))
         if said is None and claim.ratio is not None:
-            said = ratio_verdict(estimate, p, cases=cases, claimed=claim.ratio)
-        said = said or verdict(estimate, p, cases=cases, margin=claim.margin or 0.0)
+            said = ratio_verdict(estimate, p, cases=cases, claimed=claim.ratio, of=len(family))
+        said = said or verdict(estimate, p, cases=cases, margin=claim.margin or 0.0, of=len(family))
         yield replace(one, figures=(replace(one.figures[0], p_holm=p),), verdict=said)
 
 
@@ -236,8 +236,8 @@ def _bias(store: Store, data: str, claim: ClaimEntry) -> Judged:
     p = [popularity.p, unfair.p_value()]
     adjusted, cases = holm(p), first.users.size
     said = [
-        verdict(popularity.estimate, adjusted[0], cases=cases, negligible=0.0),
-        verdict(unfair, adjusted[1], cases=cases, negligible=0.0),
+        verdict(popularity.estimate, adjusted[0], cases=cases, negligible=0.0, of=len(p)),
+        verdict(unfair, adjusted[1], cases=cases, negligible=0.0, of=len(p)),
         # an interval above -0.01 is the test; there is no p of its own
         verdict(_moved(found.estimate, TOLERATED), 0.0, cases=cases, negligible=0.0),
     ]

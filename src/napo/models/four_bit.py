@@ -2,7 +2,7 @@
 
 Path    recipe (`model.load_in: 4bit`) -> [models.four_bit] -> models.pretrained
 Takes   the type to compute in
-Gives   arguments of `from_pretrained`; never run here, for want of a GPU
+Gives   arguments of `from_pretrained`; never run
 """
 
 from importlib.util import find_spec

@@ -36,7 +36,8 @@ from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasr
 from napo.training.callbacks import Watch
 from napo.training.processes import alone_in, device, is_main, join_ranks, main_first, meet
 from napo.training.stage import Outcome, run_stage
-from napo.training.stages import check_rows, fallen_back, overlap, preference_inputs, supervised_inputs
+from napo.training.stages import check_rows, fallen_back, objective_of, overlap, preference_inputs, supervised_inputs
+from napo.training.trial import try_out
 
 log = logging.getLogger(__name__)
 
@@ -223,6 +224,8 @@ def _begin(
         for line in (f"{name}: {count:,}" for name, count in prepared.split.counts.items()):
             log.info(line)
         bench = Workbench(recipe, prepared, shared, progress)
+        if own is not None and recipe.objective is not None:
+            try_out(objective_of(recipe.objective), own, recipe.negatives.count)
         language = bench.start()
     except UserError:
         if new:

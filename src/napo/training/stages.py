@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from napo import plugins
 from napo.arrays import FloatArray, IntArray
@@ -105,8 +104,7 @@ def supervised_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
 def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary) -> StageInputs:
     """The preference stage: the recipe's objective over chosen and rejected titles."""
     assert recipe.preference is not None and recipe.objective is not None
-    module = plugins.load("objectives", recipe.objective.name)
-    objective: nn.Module = plugins.objective(recipe.objective.name, module.Settings(**recipe.objective.settings))
+    objective = objective_of(recipe.objective)
     plain = not objective.needs_rejected
     sampler = (
         None if plain and recipe.prompt.kind == "next" else _sampler(recipe.negatives, prepared, language, auxiliary)
@@ -153,6 +151,12 @@ def fallen_back(recipe: Recipe, prepared: Prepared, sampler: NegativeSampler | N
     found = sum(events[user] * own(user, split.seen(user), count) for user in range(len(events)) if events[user])
     wanted = sum(events) * count
     return {"rejected": wanted, "rejected_fallen_back": wanted - found}
+
+
+def objective_of(method: Method) -> Any:
+    """The objective that a recipe names, built with its settings."""
+    module = plugins.load("objectives", method.name)
+    return plugins.objective(method.name, module.Settings(**method.settings))
 
 
 def overlap(recipe: Recipe, prepared: Prepared) -> dict[str, int]:

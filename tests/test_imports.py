@@ -28,6 +28,7 @@ LIGHT_MODULES = [
 MAY_IMPORT = {
     "objectives": {"napo.objectives", "napo.scoring.scored"},
     "negatives": {"napo.negatives", "napo.data", "napo.plugins"},
+    "labels": {"napo.labels", "napo.negatives"},
     "data": {"napo.data", "napo.recipe_keys"},
     "events": {"napo.events", "napo.data"},
     "prompts": {"napo.prompts", "napo.scoring.batch", "napo.scoring.tree"},
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "models": {"napo.models", "napo.scoring", "napo.data", "napo.prompts", "napo.recipe_keys"},
     "evaluation": {"napo.evaluation", "napo.data", "napo.scoring", "napo.models", "napo.prompts", "napo.recipe"},
 }
-MAY_NOT_IMPORT = {"data": HEAVY - {"polars", "matplotlib"}, "negatives": HEAVY}
+MAY_NOT_IMPORT = {"data": HEAVY - {"polars", "matplotlib"}, "negatives": HEAVY, "labels": HEAVY}
 
 
 def imports_of(path: Path) -> Iterator[str]:

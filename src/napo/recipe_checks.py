@@ -21,10 +21,11 @@ from napo.recipe_keys import TINY_ONLY, Method, Recipe, Stage
 from napo.recipe_mistakes import mistakes_of, remedy_for
 from napo.recipe_reading import Mistake, Place
 
-# the keys that name a method, and what their methods are called; the first two are folders of napo
+# the keys that name a method, and what their methods are called; the first three are folders of napo
 METHODS = {
     "objective": "objectives",
     "negatives": "negatives",
+    "rounds.label": "labels",
     "auxiliary": "auxiliary recommenders",
     "sft.temperature": "temperatures",
 }
@@ -120,6 +121,7 @@ def _stage_clashes(recipe: Recipe) -> Iterator[Clash]:
             "`preference.positives` wants those kept back, but `sft.keep_back` is 0",
             "set `sft.keep_back`, such as 0.3",
         )
+    yield from _round_clashes(recipe)
     template, other = recipe.prompt.template, "list" if recipe.prompt.kind == "next" else "next"
     if template == other:
         what = f"`prompt.template` {template} is not for `prompt.kind` {recipe.prompt.kind}"
@@ -135,6 +137,25 @@ def _stage_clashes(recipe: Recipe) -> Iterator[Clash]:
                 f"`{name}.form` trajectory has no room for the candidates of `prompt.kind` list",
                 f"`{name}.form: prompt`, or `prompt.kind: next`",
             )
+
+
+def _round_clashes(recipe: Recipe) -> Iterator[Clash]:
+    rounds, preference = recipe.rounds, recipe.preference
+    if rounds is None:
+        return
+    if recipe.objective is None:
+        what = "`rounds` repeats the preference stage, and there is no `objective`"
+        yield Clash(("rounds", "objective"), what, "name one, such as `objective: {name: dpo}`")
+    if preference is not None:
+        yield from _pair_clashes(preference, "rounds")
+
+
+def _pair_clashes(preference: Stage, key: str) -> Iterator[Clash]:
+    """What does not go with pairs that are made before the stage begins, once for each example."""
+    for name, off in (("shift", "false"), ("leave_out", "0")):
+        if getattr(preference, name):
+            what = f"`{key}` rejects what was proposed for whole rows, and `preference.{name}` changes the rows"
+            yield Clash((f"preference.{name}", key), what, f"`preference.{name}: {off}`")
 
 
 def file_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> Iterator[Mistake]:
@@ -268,9 +289,23 @@ def _needs(recipe: Recipe, key: str, module: ModuleType, settings: BaseModel) ->
             yield Clash(
                 ("negatives", "data.exposures"), what, "`data.exposures: FILE`, as `napo data from-events` writes it"
             )
+        if getattr(module.Sampler, "needs_whole_catalog", False):
+            yield from _proposing_clashes(recipe)
+    elif key == "rounds.label":
+        needs_auxiliary = module.Labeller.needs_auxiliary
     if needs_auxiliary and recipe.auxiliary is None:
         what = f"`{key}` needs an auxiliary recommender, but `auxiliary` is null"
         yield Clash(("auxiliary", key), what, "write `auxiliary: {name: sasrec}`")
     if needs_reference and recipe.preference is not None and recipe.preference.dropout:
         what = "`preference.dropout` is on, but the objective has a reference: rewards would not start at 0"
         yield Clash(("preference.dropout", key), what, "`dropout: false`, or `objective.reference: false`")
+
+
+def _proposing_clashes(recipe: Recipe) -> Iterator[Clash]:
+    """Of samplers that ask the model in training for titles."""
+    name = f"negatives {recipe.negatives.name}"
+    if recipe.prompt.kind == "list":
+        what = f"{name} come from the whole catalog, and a prompt of `prompt.kind` list names candidates"
+        yield Clash(("negatives", "prompt.kind"), what, "`prompt: {kind: next, template: next}`")
+    if recipe.rounds is None and recipe.preference is not None:
+        yield from _pair_clashes(recipe.preference, "negatives")

@@ -155,6 +155,33 @@ class PreferenceSection(Stage):
     positives: Literal["all", "kept_back"] = "all"
 
 
+class PassSection(Section):
+    """The supervised pass of a round; what it does not say is the preference stage's."""
+
+    epochs: Positive = 1.0
+    lr: Positive = 3e-4
+    weight_decay: NotNegative = 0.0
+    warmup_steps: Whole = 20
+    batch: Count = 8
+    leave_out: Share = 0.0
+    evaluate_every: Positive = 1.0
+
+
+class RoundsSection(Section):
+    """The preference stage again and again, each time on what the model of the last round proposes."""
+
+    count: Count = 5
+    examples: Count | None = None  # titles to train in a round, in whole rows; None: all
+    redraw: bool = True  # other examples in each round
+    sft: PassSection | None = PassSection()  # supervised training on the same examples first; None: none
+    label: Method = Method(name="logged")  # which of logged and proposed titles is chosen
+    # whose log-probs rewards are relative to: the model before the preference pass, before the round, before all rounds
+    reference: Literal["pass", "round", "start"] = "pass"
+    # what is delivered. round: the model of the best round, the start as round 0. look: every pass hands on its best
+    # look at validation, its start included. last: the last round's
+    keep: Literal["round", "look", "last"] = "round"
+
+
 class Negatives(Method):
     name: Word = "uniform"
     count: Count = 3  # rejected items of an example
@@ -188,6 +215,7 @@ class Recipe(Section):
     preference: PreferenceSection | None = PreferenceSection()
     objective: Method | None = None  # by name, or a file of one's own: ./my_loss.py; None: no preference stage
     negatives: Negatives = Negatives(name="uniform")
+    rounds: RoundsSection | None = None  # None: the preference stage is trained once
     evaluation: EvaluationSection = EvaluationSection()
     seed: Whole = 0
 
@@ -203,6 +231,8 @@ class Recipe(Section):
         data = self.model_dump(mode="json")
         if self.model.name != "tiny":
             data["model"] = {key: value for key, value in data["model"].items() if key not in TINY_ONLY}
+        if self.rounds is None:
+            del data["rounds"]  # a recipe without is what it was before there were any: its cells are not run again
         return data
 
     def resolved_yaml(self) -> str:
@@ -218,4 +248,5 @@ OWN_KEYS: OwnKeys = {
     ("auxiliary",): lambda key: key not in Method.model_fields,
     ("sft", "temperature"): lambda key: key not in Method.model_fields,
     ("negatives",): lambda key: key not in Negatives.model_fields,
+    ("rounds", "label"): lambda key: key not in Method.model_fields,
 }

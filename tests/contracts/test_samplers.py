@@ -32,6 +32,13 @@ def shown(user):
     return Exposed(items, np.arange(16) * 1000, items % 5, chances)
 
 
+def generate(histories, left_out, count, keys, settings):
+    rows = [
+        rng_for(*key).permutation(np.setdiff1d(np.arange(ITEMS), out)) for key, out in zip(keys, left_out, strict=True)
+    ]
+    return np.stack([row[:count] for row in rows])
+
+
 CONTEXT = SamplerContext(
     ITEMS,
     popularity=np.arange(ITEMS) ** 2,
@@ -39,6 +46,7 @@ CONTEXT = SamplerContext(
     titles=[f"Title {item}" for item in range(ITEMS)],
     title_vectors=title_vectors,
     exposed={user: shown(user) for user in range(4)},
+    generate=generate,
 )
 EXAMPLE = Example(user=3, history=np.array([4, 5]), chosen=6)
 

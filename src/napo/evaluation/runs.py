@@ -142,4 +142,5 @@ def display_name(recipe: Recipe) -> str:
     if recipe.objective is None:
         return "zero-shot" if recipe.sft is None else "SFT"
     name, file = recipe.objective.name, recipe.objective.file
-    return file.stem if file is not None else NAMES.get(name, name)
+    shown = file.stem if file is not None else NAMES.get(name, name)
+    return shown if recipe.rounds is None else f"{shown} in rounds"

@@ -26,6 +26,9 @@ class SamplerContext:
     titles: (items,). title_vectors: an embedder's name, or None for the language model's own, -> (items, d) vectors of
     length one; None where there is no language model.
     exposed: by user, what training may know of what was shown; None where the data have nothing of it.
+    generate: histories, the items that each leaves out, how many titles, what the chance of each depends on, and
+    `generated.Settings` -> (n, count) items that the language model, as it is now, comes up with, -1 where fewer are
+    left; None where there is none.
     """
 
     items: int
@@ -34,6 +37,7 @@ class SamplerContext:
     titles: Sequence[str] = ()
     title_vectors: Callable[[str | None], FloatArray] | None = None
     exposed: Mapping[int, Exposed] | None = None
+    generate: Callable[..., IntArray] | None = None
 
     @cached_property
     def exposed_digest(self) -> str:
@@ -62,6 +66,8 @@ class NegativeSampler(Protocol):
     settings, the seed and the data has a `digest` of that too: what was made for other draws is not taken for its own.
     One with `needs_exposures` wants `exposed`. One that may have too few items of its own kind for a user has
     `own(user, seen, count)`, the number it has, so that a run can tell how often it had to fall back.
+    One that rests on the model in training has `propose(examples, seen, count, keys) -> (n, count)` beside `draw`: it
+    is asked for all examples together, once, before training moves the model (training.pairs).
     """
 
     needs_auxiliary: bool

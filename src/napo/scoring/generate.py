@@ -161,6 +161,9 @@ class _Draws(_Beams):
             log_probs = sampled + self.sampling.log_probs(steps)
             noise = rng_for(*self.key, int(node)).gumbel(size=len(log_probs))
             scores = _with_maximum(log_probs + noise, score)
+            if len(scores) > self.k:  # below each node lies an item of its very score: others can't be in the list
+                best = np.sort(np.argpartition(-scores, self.k - 1)[: self.k])
+                reached, steps, log_probs, scores = reached[best], steps[best], log_probs[best], scores[best]
             ends = self.tree.onward[reached] if self.jumps else reached
             both = np.stack([log_probs, own + steps], axis=1)
             self.walked.update(zip(ends.tolist(), map(tuple, both.tolist()), strict=True))

@@ -79,12 +79,14 @@ class Drawing:
     """How rejected items are drawn. listed: candidates named in a `list` prompt, the chosen one among them.
 
     borrow: where what an example takes over from others is to be scored beside its own titles.
+    relabel: what of a row trains, and which items are chosen, where that is not what was logged (training.pairs).
     """
 
     sampler: NegativeSampler | None = None
     count: int = 0
     listed: int = 0
     borrow: Borrow | None = None
+    relabel: Callable[[TrainingRow], TrainingRow] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,10 @@ class TrainingBatches(Dataset[Batch]):
         settings = self.settings
         kept = left_in(settings.layout.split, span.user, epoch, settings.leave_out, settings.seed)
         if settings.form == "trajectory":
-            return settings.layout.trajectory(span, kept)
-        return settings.layout.prompt(span, kept, settings.drawing.listed)
+            row = settings.layout.trajectory(span, kept)
+        else:
+            row = settings.layout.prompt(span, kept, settings.drawing.listed)
+        return row if settings.drawing.relabel is None else settings.drawing.relabel(row)
 
     def _draw(self, row: TrainingRow, epoch: int) -> Drawn:
         """The row, its rejected items (s, K), and the candidates that its prompt lists (listed,)."""
@@ -251,7 +255,8 @@ def _row(row: TrainingRow, beside: IntArray, listed: IntArray, form: Form) -> tu
     numbers = np.zeros_like(beside)
     numbers[there] = len(row.chosen) + np.arange(len(branches))
     numbers = np.concatenate([np.arange(len(row.chosen))[:, None], numbers], axis=1)
-    if form == "trajectory":
+    # a chosen item that is not the one taken stands beside the row, as in a prompt
+    if form == "trajectory" and np.array_equal(row.items[row.at], row.chosen):
         return Row(row.items, row.at, branches, sees), numbers
     return Row(row.items, NONE, np.append(row.chosen, branches), np.append(row.at, sees), listed), numbers
 

@@ -47,15 +47,19 @@ class Rhythm(TrainerCallback):
 
 
 class KeepBest(TrainerCallback):
-    """Keeps the weights of the best validation in `best/`, the start included, and stops when patience runs out."""
+    """Keeps the weights of the best validation in `best/`, the start included, and stops when patience runs out.
 
-    def __init__(self, module: PreferenceModule, folder: Path, patience: int | None) -> None:
-        self.module, self.folder, self.patience = module, folder, patience
+    newest: those of the newest look, however good.
+    """
+
+    def __init__(self, module: PreferenceModule, folder: Path, patience: int | None, *, newest: bool = False) -> None:
+        self.module, self.folder, self.patience, self.newest = module, folder, patience, newest
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        best = best_of(validations(state))
+        looks = validations(state)
+        best = looks[-1] if self.newest else best_of(looks)
         if best["step"] == state.global_step and args.should_save:
             with folder_aside(self.folder / BEST) as aside:
                 save_weights(self.module, aside)

@@ -35,6 +35,7 @@ from napo.recipe_checks import is_path
 from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasrec
 from napo.training.callbacks import Watch
 from napo.training.processes import alone_in, device, is_main, join_ranks, main_first, meet
+from napo.training.rounds import Rounds, told
 from napo.training.stage import Outcome, run_stage
 from napo.training.stages import check_rows, fallen_back, objective_of, overlap, preference_inputs, supervised_inputs
 from napo.training.trial import try_out
@@ -181,7 +182,19 @@ class Workbench:
         recipe = self.recipe
         assert recipe.preference is not None
         self.stages["preference"] = folder
-        inputs = replace(preference_inputs(recipe, self.prepared, language, self.auxiliary), references=self.shared)
+        if recipe.rounds is not None:
+            outcome = Rounds(recipe, self.prepared, language, self.auxiliary, folder, self.progress, self.watch).run()
+            self.progress.say(outcome.verdict)
+            return outcome
+        inputs = preference_inputs(
+            recipe,
+            self.prepared,
+            language,
+            self.auxiliary,
+            kept=folder,
+            told=told(self.progress, "proposals"),
+        )
+        inputs = replace(inputs, references=self.shared)
         fallen = fallen_back(recipe, self.prepared, inputs.batches.settings.drawing.sampler)
         if fallen is not None and is_main():
             self._say_fallen_back(fallen, folder)

@@ -7,7 +7,8 @@ Gives   Outcome; the language model holds the best weights, which may be those i
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class StageInputs:
     """What a stage is made from.
 
     made_by: all that decides its numbers but the weights, for the stored reference. references: where the references
-    lie that runs share; None: beside this stage's own files.
+    lie that runs share; None: beside this stage's own files. reference_from: the weights of the reference; None: those
+    that the stage begins with. newest: deliver the weights of the last look, whatever validation says.
     """
 
     name: str
@@ -72,6 +74,8 @@ class StageInputs:
     temperature: AdaptiveTemperature | None = None
     made_by: Mapping[str, Any] = field(default_factory=dict)
     references: Path | None = None
+    reference_from: Path | None = None
+    newest: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,7 @@ def _fit(
     interrupt = StopOnInterrupt()
     callbacks = [
         Rhythm(max(1, round(settings.evaluate_every * batches.plan.steps)), settings.save_every),
-        KeepBest(module, folder, settings.patience),
+        KeepBest(module, folder, settings.patience, newest=inputs.newest),
         *([] if watch is None else [ShowLooks(watch)]),
         WriteMetrics(folder / "metrics.jsonl"),
         StuckWarning(warn),
@@ -254,13 +258,33 @@ def _with_reference(
 ) -> TrainingBatches:
     if not inputs.needs_reference:
         return inputs.batches
-    made_by = {**inputs.made_by, "weights": weights_digest(inputs.language.model)}
-    # by the hash of what made it: methods with the same start and the same draws have one reference
-    place = (inputs.references or folder) / f"reference-{key_of([made_by, inputs.mixed, ranks()])}"
-    with alone_in(place, lambda: warn(f"{inputs.name}: another run makes its reference; waiting for it")), main_first():
-        return inputs.batches.with_reference(
-            reference_log_probs(module, inputs.batches, place / "log_probs.safetensors", made_by, mixed=inputs.mixed)
-        )
+    with _weights_of(inputs.language.model, inputs.reference_from):
+        made_by = {**inputs.made_by, "weights": weights_digest(inputs.language.model)}
+        # by the hash of what made it: methods with the same start and the same draws have one reference
+        place = (inputs.references or folder) / f"reference-{key_of([made_by, inputs.mixed, ranks()])}"
+        waiting = f"{inputs.name}: another run makes its reference; waiting for it"
+        with alone_in(place, lambda: warn(waiting)), main_first():
+            path = place / "log_probs.safetensors"
+            return inputs.batches.with_reference(
+                reference_log_probs(module, inputs.batches, path, made_by, mixed=inputs.mixed)
+            )
+
+
+@contextmanager
+def _weights_of(model: nn.Module, folder: Path | None) -> Iterator[None]:
+    """Inside, the model has the weights of a folder; None: its own."""
+    if folder is None:
+        yield
+        return
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    own = [parameter.detach().clone() for parameter in trained]
+    load_policy_weights(model, folder)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(trained, own, strict=True):
+                parameter.copy_(value)
 
 
 def _validation(inputs: StageInputs) -> Callable[[], dict[str, float]]:

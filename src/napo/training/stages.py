@@ -6,7 +6,9 @@ Gives   StageInputs
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,12 @@ from napo import plugins
 from napo.arrays import FloatArray, IntArray
 from napo.data.exposures import known_to_training
 from napo.data.log import InteractionLog
-from napo.data.prepare import Prepared
+from napo.data.prepare import Prepared, key_of
 from napo.errors import UserError
 from napo.evaluation.runs import display_name
+from napo.labels._protocol import Labeller
 from napo.models.language import LanguageModel
+from napo.models.pretrained import weights_digest
 from napo.models.sasrec import SASRec
 from napo.models.sasrec_scorer import SASRecScorer
 from napo.models.title_vectors import title_vectors
@@ -32,12 +36,30 @@ from napo.scoring import temperature
 from napo.scoring.batch import NONE
 from napo.scoring.temperature import AdaptiveTemperature
 from napo.training.batches import AuxiliaryVectors, Drawing, RowSettings, TrainingBatches
-from napo.training.examples import Layout, Limits, Plan, check_titles_fit, kept_back
+from napo.training.examples import Layout, Limits, Plan, Span, check_titles_fit, kept_back
+from napo.training.generation import generate
 from napo.training.oracle import held_out_margins
+from napo.training.pairs import Pairs, kept_pairs, make_pairs
 from napo.training.processes import ranks
 from napo.training.stage import StageInputs
 
 Auxiliary = Callable[[], SASRec]
+Told = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a stage's rows alone, trained as a stage of its own: a pass of a round (training.rounds).
+
+    name: what its chance is keyed by, and what it is called. choose: of a stage's spans those that train.
+    """
+
+    name: str
+    choose: Callable[[list[Span]], list[Span]]
+    label: Method
+
+
+WHOLE = Part("preference", lambda spans: spans, Method(name="logged"))
 
 
 def check_rows(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> None:
@@ -101,8 +123,20 @@ def supervised_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     )
 
 
-def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary) -> StageInputs:
-    """The preference stage: the recipe's objective over chosen and rejected titles."""
+def preference_inputs(
+    recipe: Recipe,
+    prepared: Prepared,
+    language: LanguageModel,
+    auxiliary: Auxiliary,
+    *,
+    part: Part | None = None,
+    kept: Path | None = None,
+    told: Told | None = None,
+) -> StageInputs:
+    """The preference stage: the recipe's objective over chosen and rejected titles.
+
+    part: a pass of a round. kept: where pairs that are made beforehand stay; None: nowhere. told: how far they are.
+    """
     assert recipe.preference is not None and recipe.objective is not None
     objective = objective_of(recipe.objective)
     plain = not objective.needs_rejected
@@ -112,18 +146,25 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     listed = recipe.candidates.count if recipe.prompt.kind == "list" else 0
     borrow = getattr(objective, "borrow", None)
     beside: dict[str, Any] = {} if borrow is None else {"borrow": recipe.objective.settings}
-    if (digest := getattr(sampler, "digest", None)) is not None:
-        beside["drawn_from"] = digest
-    drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed, borrow)
-    vectors = _vectors(prepared, auxiliary()) if objective.needs_auxiliary else None
     calibrate = getattr(objective, "calibrate", None)
     if calibrate is not None:
         assert sampler is not None
         calibrate(held_out_margins(prepared.valid, sampler, auxiliary(), recipe.negatives.count, recipe.seed))
     begin, _, end = _positives(recipe, prepared)
-    batches = _batches(recipe, prepared, language, recipe.preference, (begin, end), drawing, vectors, "preference")
+    of, spans = part or WHOLE, None
+    if part is not None or hasattr(sampler, "propose"):
+        spans = of.choose(_spans(recipe, prepared, language, recipe.preference, (begin, end)))
+        if sampler is not None:
+            sampler = _pairs(recipe, prepared, language, auxiliary, sampler, spans, of, kept, told)
+            spans = sampler.trained(spans)
+    if (digest := getattr(sampler, "digest", None)) is not None:
+        beside["drawn_from"] = digest
+    relabel = sampler.relabelled if isinstance(sampler, Pairs) else None
+    drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed, borrow, relabel)
+    vectors = _vectors(prepared, auxiliary()) if objective.needs_auxiliary else None
+    batches = _batches(recipe, prepared, language, recipe.preference, (begin, end), drawing, vectors, of.name, spans)
     return StageInputs(
-        name=display_name(recipe),
+        name=display_name(recipe) if part is None else part.name,
         language=language,
         objective=objective,
         batches=batches,
@@ -133,7 +174,29 @@ def preference_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
         seed=recipe.seed,
         mixed=_mixed(recipe),
         needs_reference=bool(objective.needs_reference),
-        made_by=_made_by(recipe, prepared, language) | beside,
+        made_by=_made_by(recipe, prepared, language) | beside | ({} if part is None else {"part": part.name}),
+    )
+
+
+def supervised_pass(
+    recipe: Recipe, prepared: Prepared, language: LanguageModel, settings: Stage, part: Part
+) -> StageInputs:
+    """More supervised training, on the rows of a round, cut as the preference stage has them."""
+    begin, _, end = _positives(recipe, prepared)
+    spans = part.choose(_spans(recipe, prepared, language, settings, (begin, end)))
+    drawing = Drawing()
+    if recipe.prompt.kind == "list":
+        drawing = Drawing(_sampler(Method(name="uniform"), prepared, language, None), 0, recipe.candidates.count)
+    return StageInputs(
+        name=part.name,
+        language=language,
+        objective=sft.Objective(sft.Settings()),
+        batches=_batches(recipe, prepared, language, settings, (begin, end), drawing, None, part.name, spans),
+        settings=settings,
+        cases=prepared.valid,
+        lists=prepared.valid_lists,
+        seed=recipe.seed,
+        mixed=_mixed(recipe),
     )
 
 
@@ -187,15 +250,15 @@ def _batches(
     drawing: Drawing,
     vectors: AuxiliaryVectors | None,
     name: str,
+    spans: list[Span] | None = None,
 ) -> TrainingBatches:
-    limits = Limits(recipe.prompt.max_history, recipe.prompt.max_tokens, stage.overlap)
-    layout = Layout(prepared.split, language.tree, language.frame, limits)
-    seed = seed_for(recipe.seed, name)
-    per_row = stage.row if stage.form == "trajectory" else 1
-    if stage.shift:  # rows of one event, of a prompt, have nowhere else to be cut
-        plan = Plan(lambda e: layout.shifted_spans(*events, per_row, e, seed), stage.batch, stage.epochs, seed)
+    """spans: those that train, where it is not all of the events."""
+    layout, seed = _layout(recipe, prepared, language, stage), seed_for(recipe.seed, name)
+    if stage.shift and spans is None:  # rows of one event, of a prompt, have nowhere else to be cut
+        plan = Plan(lambda e: layout.shifted_spans(*events, _per_row(stage), e, seed), stage.batch, stage.epochs, seed)
     else:
-        plan = Plan(layout.spans(*events, per_row), stage.batch, stage.epochs, seed)
+        every = spans if spans is not None else _spans(recipe, prepared, language, stage, events)
+        plan = Plan(every, stage.batch, stage.epochs, seed)
     settings = RowSettings(
         layout=layout,
         tree=language.tree,
@@ -211,24 +274,63 @@ def _batches(
     return TrainingBatches(settings, plan, ranks=ranks())
 
 
+def _layout(recipe: Recipe, prepared: Prepared, language: LanguageModel, stage: Stage) -> Layout:
+    limits = Limits(recipe.prompt.max_history, recipe.prompt.max_tokens, stage.overlap)
+    return Layout(prepared.split, language.tree, language.frame, limits)
+
+
+def _spans(
+    recipe: Recipe, prepared: Prepared, language: LanguageModel, stage: Stage, events: tuple[IntArray, IntArray]
+) -> list[Span]:
+    return _layout(recipe, prepared, language, stage).spans(*events, _per_row(stage))
+
+
+def _per_row(stage: Stage) -> int:
+    return stage.row if stage.form == "trajectory" else 1
+
+
+def _pairs(
+    recipe: Recipe,
+    prepared: Prepared,
+    language: LanguageModel,
+    auxiliary: Auxiliary,
+    sampler: NegativeSampler,
+    spans: list[Span],
+    part: Part,
+    kept: Path | None,
+    told: Told | None,
+) -> Pairs:
+    """The pairs of the spans, made by the model as it is now, or found where the same things made them."""
+    seed, labeller = seed_for(recipe.seed, part.name), _labeller(part.label, prepared, language, auxiliary)
+    made_by = {
+        **_made_by(recipe, prepared, language),
+        "part": [part.name, part.label.model_dump()],
+        "weights": weights_digest(language.model),
+        "temperature": language.policy.temperature,
+        "sampler_digest": getattr(sampler, "digest", None),
+        "spans": [[span.user, span.begin, span.end] for span in spans],
+    }
+    count = recipe.negatives.count
+    return kept_pairs(
+        lambda: make_pairs(sampler, labeller, spans, prepared.split, count=count, seed=seed, progress=told),
+        None if kept is None else kept / f"pairs-{key_of(made_by)}.safetensors",
+    )
+
+
+def _labeller(method: Method, prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary) -> Labeller:
+    module = plugins.load("labels", method.name)
+    context = _context(prepared, language, auxiliary if module.Labeller.needs_auxiliary else None)
+    labeller: Labeller = module.Labeller(context, module.Settings(**method.settings))
+    return labeller
+
+
 def _sampler(
     method: Method, prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary | None
 ) -> NegativeSampler:
     module = plugins.load("negatives", method.name)
     settings = module.Settings(**{name: value for name, value in method.settings.items() if name != "count"})
-    scores = None
-    if module.Sampler.needs_auxiliary:
-        assert auxiliary is not None
-        scores = SASRecScorer(auxiliary()).item_scores
-    catalog = prepared.log.catalog
-    context = SamplerContext(
-        len(catalog),
-        prepared.split.popularity,
-        scores,
-        catalog.titles,
-        partial(title_vectors, language),
-        _exposed(prepared),
-    )
+    assert auxiliary is not None or not module.Sampler.needs_auxiliary
+    context = _context(prepared, language, auxiliary if module.Sampler.needs_auxiliary else None)
     sampler: NegativeSampler = module.Sampler(context, settings)
     return sampler
 
@@ -238,6 +340,19 @@ def _exposed(prepared: Prepared) -> dict[int, Exposed] | None:
     if not isinstance(log, InteractionLog) or log.exposures is None:
         return None
     return known_to_training(log, prepared.split)
+
+
+def _context(prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary | None) -> SamplerContext:
+    catalog = prepared.log.catalog
+    return SamplerContext(
+        len(catalog),
+        prepared.split.popularity,
+        None if auxiliary is None else SASRecScorer(auxiliary()).item_scores,
+        catalog.titles,
+        partial(title_vectors, language),
+        _exposed(prepared),
+        partial(generate, language),
+    )
 
 
 def _vectors(prepared: Prepared, model: SASRec) -> AuxiliaryVectors:

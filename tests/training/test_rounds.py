@@ -1,0 +1,233 @@
+"""Rounds of self-training: whose proposals are rejected when, what goes on, what is delivered, what resuming keeps."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napo.errors import UserError
+from napo.evaluation.runs import display_name
+from napo.models.language import open_folder
+from napo.negatives.generated import Settings
+from napo.recipe import Recipe, changed, check_methods
+from napo.rng import seed_for
+from napo.training.generation import generate
+from napo.training.pairs import Pairs
+from napo.training.rounds import PREFERENCE, SUPERVISED, Ended
+from napo.training.run import Run, train_recipe
+from napo.training.weights import load_policy_weights
+from tests.tiny_world import Quiet, tiny_recipe
+
+SELF_PLAY = {
+    "objective": {"name": "dpo"},
+    "negatives": {"name": "generated", "count": 1},
+    "sft": {"epochs": 0.5},
+    "preference": {"epochs": 1.0, "lr": 1e-2, "batch": 4},
+}
+SFT = {"lr": 1e-2, "warmup_steps": 0, "batch": 4}
+
+
+def train(folder: Path, quiet: Quiet | None = None, resume: bool = False, **rounds) -> Run:
+    rounds = {"count": 2, "examples": 60, "sft": SFT, "keep": "last", **rounds}
+    recipe = tiny_recipe(folder / "data", **SELF_PLAY, rounds=rounds)
+    return train_recipe(recipe, folder / "runs" / "x", resume=resume, progress=quiet or Quiet())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    quiet = Quiet()
+    return train(tmp_path_factory.mktemp("rounds"), quiet), quiet
+
+
+def lines(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def pairs_of(run: Run, number: int) -> Pairs:
+    (path,) = (run.folder / "preference" / f"round-{number}").glob("pairs-*.safetensors")
+    return Pairs.load(path)
+
+
+def test_a_round_is_proposals_then_a_supervised_pass_then_a_preference_pass(done):
+    _, quiet = done
+    parts = ["proposals", "supervised", "preference"]
+    expected = ["SFT", *(f"round {number}, {part}" for number in (1, 2) for part in parts)]
+    assert list(dict.fromkeys(name for name, _ in quiet.steps)) == expected
+    assert sum("Round 2 of 2: validation NDCG" in line for line in quiet.said) == 1
+
+
+def test_each_rounds_proposals_are_those_of_the_model_that_the_round_before_handed_on(done):
+    run, _ = done
+    language, split = open_folder(run.folder / "model"), run.prepared.split
+    starts = [run.folder / "preference" / "start", run.folder / "preference" / "round-1" / PREFERENCE / "best"]
+    found = []
+    for number, start in enumerate(starts, start=1):
+        load_policy_weights(language.model, start)
+        pairs = pairs_of(run, number)
+        where = list(zip(pairs.users.tolist(), pairs.positions.tolist(), strict=True))
+        seed = seed_for(run.recipe.seed, f"round {number}, preference")
+        again = generate(
+            language,
+            [split.sequences[user][:at] for user, at in where],
+            [split.seen(user) for user, _ in where],
+            1,
+            [(seed, "proposals", split.user_keys[user], at) for user, at in where],
+            Settings(),
+        )
+        assert again.tolist() == pairs.labelled.rejected.tolist()
+        found.append(where)
+    assert found[0] != found[1]  # other examples are drawn for each round
+    assert 60 <= len(found[0]) < 66  # in whole rows of six
+
+
+def test_passes_hand_on_their_last_weights_and_looks_join(done):
+    run, _ = done
+    one, two = (Ended.load(run.folder / "preference" / f"round-{number}") for number in (1, 2))
+    assert list(one.passes) == [SUPERVISED, PREFERENCE]
+    for ended in (one, two):
+        assert all(outcome.best["step"] == outcome.last["step"] == outcome.steps for outcome in ended.passes.values())
+        assert ended.passes[PREFERENCE].start["ndcg"] == ended.passes[SUPERVISED].best["ndcg"]
+    assert two.start["ndcg"] == one.end["ndcg"]
+    outcome = run.outcomes["preference"]
+    assert (outcome.start["ndcg"], outcome.best["ndcg"]) == (one.start["ndcg"], two.end["ndcg"])
+    assert outcome.best["step"] == outcome.steps == one.steps + two.steps
+
+
+def test_the_rounds_read_as_one_stage(done):
+    run, _ = done
+    logged = lines(run.stages["preference"] / "metrics.jsonl")
+    steps = [line["step"] for line in logged]
+    assert steps == sorted(steps)
+    assert steps[-1] == run.outcomes["preference"].steps
+    assert steps.count(0) == 1
+    assert {line["round"] for line in logged} == {1, 2}
+    seconds = [line["seconds"] for line in logged]
+    assert seconds == sorted(seconds)
+
+
+def test_rewards_start_at_zero_in_each_preference_pass(done):
+    run, _ = done
+    for number in (1, 2):
+        first = lines(run.folder / "preference" / f"round-{number}" / PREFERENCE / "metrics.jsonl")[1]
+        assert first["loss"] == pytest.approx(np.log(2), abs=1e-5)
+
+
+def test_what_only_resuming_needs_is_gone(done):
+    run, _ = done
+    assert not list((run.folder / "preference").rglob("checkpoint-*"))
+    assert not list((run.folder / "preference").rglob("reference-*"))
+
+
+def test_the_best_round_is_delivered_unless_the_recipe_says_otherwise(done, tmp_path):
+    run, _ = done
+    best = train(tmp_path, keep="round")
+    rounds = [Ended.load(best.folder / "preference" / f"round-{number}") for number in (1, 2)]
+    looks = [rounds[0].start["ndcg"], rounds[0].end["ndcg"], rounds[1].end["ndcg"]]
+    assert looks[2] == run.outcomes["preference"].best["ndcg"]  # the way is the same
+    outcome = best.outcomes["preference"]
+    assert outcome.best["ndcg"] == max(looks)
+    weights = [
+        best.folder / "preference" / "start",
+        *(best.folder / "preference" / f"round-{n}" / PREFERENCE / "best" for n in (1, 2)),
+    ]
+    delivered = weights[looks.index(max(looks))] / "model.safetensors"
+    assert (best.folder / "preference" / "best" / "model.safetensors").read_bytes() == delivered.read_bytes()
+
+
+def test_a_pass_may_hand_on_its_best_look(tmp_path):
+    run = train(tmp_path, keep="look", count=1, sft=None)
+    (ended,) = [Ended.load(run.folder / "preference" / "round-1")]
+    outcome = ended.passes[PREFERENCE]
+    assert list(ended.passes) == [PREFERENCE]
+    assert outcome.best["ndcg"] == max(outcome.start["ndcg"], outcome.last["ndcg"])
+
+
+@pytest.mark.parametrize("reference", ["round", "start"])
+def test_rewards_may_be_relative_to_the_model_before_the_supervised_pass(tmp_path, reference):
+    run = train(tmp_path, count=1, reference=reference)
+    first = lines(run.folder / "preference" / "round-1" / PREFERENCE / "metrics.jsonl")[1]
+    assert abs(first["loss"] - np.log(2)) > 1e-3
+
+
+def test_the_same_examples_may_serve_all_rounds(tmp_path):
+    run = train(tmp_path, redraw=False)
+    first, second = pairs_of(run, 1), pairs_of(run, 2)
+    np.testing.assert_array_equal(first.users, second.users)
+    np.testing.assert_array_equal(first.positions, second.positions)
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def test_a_run_broken_off_between_rounds_and_within_ends_as_the_unbroken_one(done, tmp_path):
+    run, _ = done
+    cuts = [
+        ("round 1, supervised", 2),
+        ("round 1, preference", 3),
+        ("round 2, proposals", 60),
+        ("round 2, preference", 1),
+    ]
+    for name, step in cuts:
+
+        def at_step(stage: str, done: int, name=name, step=step) -> None:
+            if stage == name and done >= step:
+                raise PowerCutError
+
+        with pytest.raises(PowerCutError):
+            train(tmp_path, Quiet(at_step=at_step), resume=True)
+    last = train(tmp_path, resume=True)
+    for number in (1, 2):
+        assert pairs_of(last, number).digest == pairs_of(run, number).digest
+    outcome, expected = last.outcomes["preference"], run.outcomes["preference"]
+    assert (outcome.start, outcome.best, outcome.last) == (expected.start, expected.best, expected.last)
+    whole, resumed = (one.folder / "model" / "model.safetensors" for one in (run, last))
+    assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_a_finished_run_is_not_run_again(done):
+    run, _ = done
+    quiet = Quiet()
+    again = train(run.folder.parents[1], quiet, resume=True)
+    assert again.outcomes == run.outcomes
+    assert quiet.steps == []
+
+
+def test_rounds_take_any_sampler_and_objective(tmp_path):
+    recipe = tiny_recipe(
+        tmp_path / "data",
+        objective={"name": "napo"},
+        negatives={"name": "popularity", "count": 2},
+        rounds={"count": 1, "sft": None},
+        sft={"epochs": 0.5},
+    )
+    assert display_name(recipe) == "NAPO in rounds"
+    run = train_recipe(recipe, tmp_path / "runs" / "x", progress=Quiet())
+    assert len(pairs_of(run, 1).users) == 180  # without a number, all
+
+
+@pytest.mark.parametrize(
+    ("sections", "what"),
+    [
+        ({"objective": None}, "there is no `objective`"),
+        ({"preference": {"lr": 1e-3, "shift": True}}, "`preference.shift` changes the rows"),
+        ({"preference": {"lr": 1e-3, "leave_out": 0.2}}, "`preference.leave_out` changes the rows"),
+        ({"rounds": {"label": {"name": "loged"}}}, "no 'loged' among labels"),
+        ({"rounds": {"label": {"name": "logged", "of": 1}}}, "`rounds.label.of`"),
+    ],
+)
+def test_what_does_not_go_with_rounds_is_said_before_anything_is_trained(tmp_path, sections, what):
+    keys = {"data": {"source": "ml-100k"}, **SELF_PLAY, "rounds": {"count": 2}, **sections}
+    recipe = Recipe.model_validate(keys)
+    with pytest.raises(UserError) as caught:
+        changed(recipe, {})
+    assert what in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_what_was_trained_without_rounds_has_the_recipe_it_had():
+    plain = Recipe.model_validate({"data": {"source": "ml-100k"}})
+    assert "rounds" not in plain.resolved()
+    with_rounds = check_methods(Recipe.model_validate({"data": {"source": "ml-100k"}, **SELF_PLAY, "rounds": {}}))
+    assert Recipe.model_validate(with_rounds.resolved()) == with_rounds

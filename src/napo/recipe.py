@@ -131,8 +131,8 @@ def _rooted(layer: Layer) -> dict[str, Any]:
     for section, key, names_file in (
         *(("data", name, lambda text: True) for name in DATA_FILES),
         # a model's name may be a folder or a GGUF file: then it starts or ends like one
-        ("model", "name", lambda text: text.startswith(("./", "../", "~")) or text.endswith(".gguf")),
-        ("negatives", "embedder", lambda text: text.startswith(("./", "../", "~"))),
+        ("model", "name", lambda text: _names_folder(text) or text.endswith(".gguf")),
+        *((section, key, _names_folder) for section, key in EMBEDDERS),
         ("prompt", "template", is_path),
         ("objective", "name", plugins.is_file),
     ):
@@ -145,6 +145,13 @@ def _rooted(layer: Layer) -> dict[str, Any]:
         with suppress(UserError):  # what is wrong with it is said where the keys are checked
             data["data"] = {**data["data"], "database": rooted(database, place.folder / root)}
     return data
+
+
+EMBEDDERS = (("negatives", "embedder"), ("negatives", "ground"), ("evaluation", "nearest"))  # names, or folders
+
+
+def _names_folder(text: str) -> bool:
+    return text.startswith(("./", "../", "~"))
 
 
 def _text_at(data: dict[str, Any], section: str, key: str) -> str | None:

@@ -199,6 +199,9 @@ class EvaluationSection(Section):
     full_cases: Count | None = None  # test cases ranked over the whole catalog, drawn once; None: all of them
     ks: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (1, 5, 10)
     match: MatchName = "equal"  # of gen20: when what was written is a candidate's title
+    # of full, as papers have it: lists are the titles nearest to one text that the model writes freely, by `spelling`
+    # or an embedder's name; None: its best titles, exactly
+    nearest: Word | None = None
     # columns of the items file to break results down by, and what separates their values: {genres: " "}
     groups: dict[Word, str] = Field(default_factory=dict)
 
@@ -231,8 +234,11 @@ class Recipe(Section):
         data = self.model_dump(mode="json")
         if self.model.name != "tiny":
             data["model"] = {key: value for key, value in data["model"].items() if key not in TINY_ONLY}
+        # a recipe without these is what it was before they came: its cells are not run again
         if self.rounds is None:
-            del data["rounds"]  # a recipe without is what it was before there were any: its cells are not run again
+            del data["rounds"]
+        if self.evaluation.nearest is None:
+            del data["evaluation"]["nearest"]
         return data
 
     def resolved_yaml(self) -> str:

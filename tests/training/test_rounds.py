@@ -12,7 +12,7 @@ from napo.models.language import open_folder
 from napo.negatives.generated import Settings
 from napo.recipe import Recipe, changed, check_methods
 from napo.rng import seed_for
-from napo.training.generation import generate
+from napo.training.generation import Generator
 from napo.training.pairs import Pairs
 from napo.training.rounds import PREFERENCE, SUPERVISED, Ended
 from napo.training.run import Run, train_recipe
@@ -67,8 +67,7 @@ def test_each_rounds_proposals_are_those_of_the_model_that_the_round_before_hand
         pairs = pairs_of(run, number)
         where = list(zip(pairs.users.tolist(), pairs.positions.tolist(), strict=True))
         seed = seed_for(run.recipe.seed, f"round {number}, preference")
-        again = generate(
-            language,
+        again = Generator(language)(
             [split.sequences[user][:at] for user, at in where],
             [split.seen(user) for user, _ in where],
             1,

@@ -8,6 +8,7 @@ Gives   CandidateResult or FullResult; the baselines' results; the leak checks
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napo.data.prepare import Prepared
@@ -26,9 +27,10 @@ from napo.evaluation.leaks import (
     scorer_checks,
 )
 from napo.evaluation.protocols import CandidateScorer, Scorer, evaluate_candidates, evaluate_full
-from napo.evaluation.results import Progress, PromptKind, Result
+from napo.evaluation.results import FullResult, Progress, PromptKind, Result
 from napo.evaluation.table import ResultTable, make_table
 from napo.prompts.template import load_template
+from napo.scoring.nearest import NearestWriter
 from napo.scoring.writer import TitleWriter
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def judge_language(
             prompt=kind,
             progress=progress,
         )
+    if protocol == "full" and section.nearest is not None:
+        return _judge_nearest(language, prepared, recipe, section.nearest, progress)
     return judge(
         language.ranker(),
         prepared,
@@ -93,6 +97,17 @@ def judge_language(
         full_cases=section.full_cases,
         progress=progress,
     )
+
+
+def _judge_nearest(
+    language: LanguageModel, prepared: Prepared, recipe: Recipe, by: str, progress: Progress | None
+) -> Result:
+    """Lists of the titles nearest to one text that the model writes; the result says so."""
+    cases = recipe.evaluation.full_cases
+    writer = NearestWriter(language, by)
+    result = judge(writer, prepared, "full", prompt=recipe.prompt.kind, full_cases=cases, progress=progress)
+    assert isinstance(result, FullResult)
+    return replace(result, remarks=(f"{result.scorer}: lists are the titles nearest to one text, written freely",))
 
 
 def full_cases_of(prepared: Prepared, count: int | None) -> Cases:

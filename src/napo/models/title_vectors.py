@@ -73,21 +73,36 @@ def title_vectors(language: LanguageModel, embedder: str | None) -> FloatArray:
 
 def embedded(titles: Sequence[str], name: str) -> FloatArray:
     """(titles, d) of a sentence-embedding model: made once for the same titles and weights, then found in the cache."""
-    where = str(all_minilm_l6_v2()) if name.lower() == MINILM else str(Path(name).expanduser())
-    if name.startswith((".", "/", "~")) and not Path(where).is_dir():
-        raise UserError(f"no folder {name}", where="negatives.embedder", remedy=f"`{MINILM}`, a folder, a hub name")
-    pooling = _pooling(where)
-    model, tokenizer = _encoder(where)
-    made_by = [weights_digest(model), tokenizer_digest(tokenizer), pooling, LONGEST, list(titles)]
-    key = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:32]
-    path = cache_folder() / "title-vectors" / f"{key}.safetensors"
-    if not path.is_file():
-        log.info("%s embeds %d titles", name, len(titles))
-        vectors = _encoded(titles, model, tokenizer, pooling)
-        with write_aside(path) as aside:
-            save_file({"vectors": vectors}, aside)
-    found: FloatArray = load_file(path)["vectors"].numpy()
-    return found
+    return Embedder(name).titles(titles)
+
+
+class Embedder:
+    """A sentence-embedding model, loaded. name: `all-minilm-l6-v2`, a folder, a name on the hub."""
+
+    def __init__(self, name: str) -> None:
+        where = str(all_minilm_l6_v2()) if name.lower() == MINILM else str(Path(name).expanduser())
+        if name.startswith((".", "/", "~")) and not Path(where).is_dir():
+            raise UserError(f"no folder {name}", where="negatives.embedder", remedy=f"`{MINILM}`, a folder, a hub name")
+        self.name, self._how = name, _pooling(where)
+        self._model, self._tokenizer = _encoder(where)
+
+    def texts(self, texts: Sequence[str]) -> FloatArray:
+        """(texts, d) vectors of length one."""
+        vectors: FloatArray = _encoded(texts, self._model, self._tokenizer, self._how).numpy()
+        return vectors
+
+    def titles(self, titles: Sequence[str]) -> FloatArray:
+        """(titles, d) the same, kept in the cache."""
+        made_by = [weights_digest(self._model), tokenizer_digest(self._tokenizer), self._how, LONGEST, list(titles)]
+        key = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:32]
+        path = cache_folder() / "title-vectors" / f"{key}.safetensors"
+        if not path.is_file():
+            log.info("%s embeds %d titles", self.name, len(titles))
+            vectors = _encoded(titles, self._model, self._tokenizer, self._how)
+            with write_aside(path) as aside:
+                save_file({"vectors": vectors}, aside)
+        found: FloatArray = load_file(path)["vectors"].numpy()
+        return found
 
 
 def all_minilm_l6_v2(*, download: Download = pip_download) -> Path:

@@ -37,7 +37,7 @@ from napo.scoring.batch import NONE
 from napo.scoring.temperature import AdaptiveTemperature
 from napo.training.batches import AuxiliaryVectors, Drawing, RowSettings, TrainingBatches
 from napo.training.examples import Layout, Limits, Plan, Span, check_titles_fit, kept_back
-from napo.training.generation import generate
+from napo.training.generation import Generator
 from napo.training.oracle import held_out_margins
 from napo.training.pairs import Pairs, kept_pairs, make_pairs
 from napo.training.processes import ranks
@@ -351,7 +351,7 @@ def _context(prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary |
         catalog.titles,
         partial(title_vectors, language),
         _exposed(prepared),
-        partial(generate, language),
+        Generator(language),
     )
 
 

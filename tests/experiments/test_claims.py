@@ -169,6 +169,55 @@ class TestBias:
         assert only(self.store(tmp_path / "s", even=False)).verdict.word == "undecided"
 
 
+class TestFiguresOfLists:
+    """SFT recommends items 0 to 2 to everybody, NAPO each user others; genres x and y, of the histories half each."""
+
+    def store(self, folder, *, seeds=2, hits=200, **claim):
+        alike = np.tile(np.arange(10) % 3, (CASES, 1))
+        varied = (np.arange(CASES)[:, None] // 2 + np.arange(10)) % 40
+        groups = {"SFT": np.tile([10.0, 0.0], (CASES, 1)), "NAPO": np.tile([6.0, 4.0], (CASES, 1))}
+        liked = {"genre": np.tile([2.0, 2.0], (CASES, 1))}
+        fifths = np.full((CASES, 5), 2)
+        rows = {}
+        for row, top in (("SFT", alike), ("NAPO", varied)):
+            ranks = [ranks_of(200 if row == "SFT" else hits, seed=s) for s in range(seeds)]
+            rows[row] = [whole(given, np.full(CASES, 50.0), fifths, top=top) for given in ranks]
+            for one in rows[row]:
+                one.ranks[one.ranks == 7] = 0
+                one.bias.recommended_groups["genre"] = groups[row]
+                one.bias.liked_groups.update(liked)
+        claims = [{"says": "fairer lists", "kind": "bias", "row": "NAPO", "than": "SFT", **claim}]
+        return write_store(folder, {("toy", "full"): rows}, claims=claims, seeds=seeds)
+
+    @pytest.mark.parametrize("seeds", [1, 2])
+    def test_figures_by_hand(self, tmp_path, seeds):
+        lower, higher = ["ORRatio", "MGU genre", "DGU genre"], ["DivRatio"]
+        one = only(self.store(tmp_path / "s", seeds=seeds, lower=lower, higher=higher, metric="NDCG@10"))
+        assert [figure.name for figure in one.figures] == [*lower, *higher, "NDCG@10"]
+        found = [figure.estimate for figure in one.figures]
+        # three of 40 items, all of them alike often: 3/40 against 1
+        assert found[0].value == pytest.approx(3 / 40 - 1)
+        # shares 1 0 and .6 .4 against .5 .5: MGU .5 and .1, DGU 1 and .2
+        assert [one.value for one in found[1:3]] == pytest.approx([-0.4, -0.8])
+        assert found[3].value == pytest.approx(40 / 4000 - 3 / 4000)
+        assert all(estimate.high < 0 for estimate in found[:3])
+        assert found[3].low > 0
+        assert found[4].value == 0
+        assert one.verdict.word == "held"
+
+    def test_not_at_the_price_of_accuracy(self, tmp_path):
+        one = only(self.store(tmp_path / "s", hits=150, lower=["ORRatio"], metric="NDCG@10"))
+        assert one.verdict.word == "not held"
+
+    def test_the_other_way_round_is_not_held(self, tmp_path):
+        assert only(self.store(tmp_path / "s", higher=["ORRatio"])).verdict.word == "not held"
+
+    @pytest.mark.parametrize("name", ["ORatio", "MGU studio"])
+    def test_a_figure_that_nothing_has_is_no_verdict_with_the_reason(self, tmp_path, name):
+        one = only(self.store(tmp_path / "s", lower=[name]))
+        assert one.said.startswith(f"no verdict, no figure '{name}' of lists")
+
+
 MEMORY = {"says": "no memory", "kind": "memory", "row": "NAPO", "than": "SFT", "at_most": 1.05}
 
 

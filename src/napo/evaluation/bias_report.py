@@ -8,7 +8,7 @@ Gives   BiasReport: values by case, figures with intervals, and the targets' own
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +39,19 @@ class BiasReport:
     # two reports can be compared user by user, which MGU alone does not allow
     recommended_fifths: IntArray | None = None
     liked_fifths: IntArray | None = None
+    # the same by the columns that results are broken down by: (cases, groups) shares of items, an item's groups alike
+    recommended_groups: dict[str, FloatArray] = field(default_factory=dict)
+    liked_groups: dict[str, FloatArray] = field(default_factory=dict)
+
+    def weights(self, grouping: str) -> tuple[FloatArray, FloatArray] | None:
+        """(cases, groups) twice, of lists and histories, by `popularity` (fifths) or a column; None: not kept."""
+        if grouping == "popularity":
+            if self.recommended_fifths is None or self.liked_fifths is None:
+                return None
+            return self.recommended_fifths.astype(np.float64), self.liked_fifths.astype(np.float64)
+        if grouping not in self.recommended_groups:
+            return None
+        return self.recommended_groups[grouping], self.liked_groups[grouping]
 
     @property
     def coverage(self) -> Estimate:
@@ -61,6 +74,7 @@ def bias_report(lists: IntArray, ranks: IntArray, cases: Cases, columns: Sequenc
     aims |= {"lift": lift.value} if lift is not None else {}
     fifths = np.eye(5)[popularity_bias.popularity_groups(split.popularity, 5)]
     by_fifth = [group_weights(of, fifths).astype(np.int32) for of in (lists, cases.histories())]
+    by_column: tuple[dict[str, FloatArray], dict[str, FloatArray]] = ({}, {})
     for name, membership in {"popularity": fifths, **{one.column: one.membership for one in columns}}.items():
         recommended, liked, wanted = (group_weights(of, membership) for of in (lists, cases.histories(), aim))
         mine, goal = _of_groups(name, recommended, liked, wanted, cases.units)
@@ -68,9 +82,12 @@ def bias_report(lists: IntArray, ranks: IntArray, cases: Cases, columns: Sequenc
         if name != "popularity":
             by_case[f"ILD {name}"] = concentration.diversity(lists, membership)
             by_case[f"KL {name}"] = user_miscalibration(liked, recommended, cases.units)
+            by_column[0][name], by_column[1][name] = recommended, liked
     tenths = np.eye(10)[popularity_bias.popularity_groups(split.popularity, 10)]
     deciles = [shares(group_weights(of, tenths).sum(axis=0)) for of in (lists, cases.histories(), aim)]
-    return BiasReport(by_case, figures, aims, deciles[0], deciles[1], deciles[2], by_fifth[0], by_fifth[1])
+    return BiasReport(
+        by_case, figures, aims, deciles[0], deciles[1], deciles[2], by_fifth[0], by_fifth[1], by_column[0], by_column[1]
+    )
 
 
 def list_figures(items: int) -> dict[str, ListFigure]:

@@ -154,19 +154,24 @@ def compare_spread(runs: Runs, base: str, names: Sequence[str]) -> list[SpreadDi
 
     One seed: p is that of users' lists swapped. Several: seeds and users both count.
     """
-    measured = []
-    for figure in SPREAD:
-        for name in names:
-            results = _paired(runs, name, base)
-            pairs = [(a, b) for a, b in results if isinstance(a, FullResult) and isinstance(b, FullResult)]
-            if len(pairs) == 1:
-                measured.append((name, figure, *compare_lists(*pairs[0], figure)))
-            elif pairs:
-                each = [_list_difference(mine, its, figure) for mine, its in pairs]
-                estimate = seeds_and_figures(each, low=-1.0, high=1.0)
-                measured.append((name, figure, estimate, estimate.p_value()))
+    asked = [(name, figure, spread_difference(runs, name, base, figure)) for figure in SPREAD for name in names]
+    measured = [(name, figure, *found) for name, figure, found in asked if found is not None]
     adjusted = holm([p for *_, p in measured])
     return [SpreadDifference(*one, p_holm) for one, p_holm in zip(measured, adjusted, strict=True)]
+
+
+def spread_difference(runs: Runs, name: str, other: str, figure: str) -> tuple[Estimate, float] | None:
+    """Row less other row in a figure of all the lists together, and its p; None: not lists of the whole catalog."""
+    results = _paired(runs, name, other)
+    pairs = [(a, b) for a, b in results if isinstance(a, FullResult) and isinstance(b, FullResult)]
+    if not pairs:
+        return None
+    if len(pairs) == 1:
+        return compare_lists(*pairs[0], figure)
+    highest = list_figures(pairs[0][0].items)[figure].highest
+    each = [_list_difference(mine, its, figure) for mine, its in pairs]
+    estimate = seeds_and_figures(each, low=-highest, high=highest)
+    return estimate, estimate.p_value()
 
 
 def compare_lists(

@@ -164,17 +164,23 @@ def group_unfairness(recommended: FloatArray, liked: FloatArray, users: IntArray
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
-def unfairness_gain(others: Sequence[IntArray], ours: Sequence[IntArray], liked: IntArray, users: IntArray) -> Estimate:
+def unfairness_gain(
+    others: Sequence[FloatArray],
+    ours: Sequence[FloatArray],
+    liked: FloatArray,
+    users: IntArray,
+    measure: Callable[[FloatArray, FloatArray], FloatArray] = mgu,
+) -> Estimate:
     """By how much our lists' MGU lies below the others', with its interval over users, and over seeds if several.
 
-    others, ours: a seed each, `group_weights` of lists, (cases, groups); liked: of the histories. MGU is no mean over
-    cases, so each user stands in by the pull at it, (U - 1)(mean of all MGU without one user - MGU without this one),
-    the jackknife's influence. One seed: BCa over users.
+    others, ours: a seed each, `group_weights` of lists, (cases, groups); liked: of the histories. measure: or `dgu`. It
+    is no mean over cases, so each user stands in by the pull at it, (U - 1)(mean of all MGU without one user - MGU
+    without this one), the jackknife's influence. One seed: BCa over users.
     """
 
     def gain(totals: FloatArray) -> FloatArray:
         theirs, mine, past = map(shares, np.split(totals, 3, axis=-1))
-        return np.asarray(mgu(theirs, past) - mgu(mine, past))
+        return np.asarray(measure(theirs, past) - measure(mine, past))
 
     pairs = [
         np.concatenate([theirs, mine, liked], axis=1).astype(np.float64)

@@ -8,6 +8,7 @@ Gives   ClaimEntry; a Mistake for each name that nothing has
       - {says: NAPO beats S-DPO, better: NAPO, worse: S-DPO}                       # accuracy, by HR@1 unless told
       - {says: sharing costs no memory, kind: memory, row: NAPO, than: S-DPO, at_most: 1.05}
       - {says: NAPO lowers popularity bias, kind: bias, row: NAPO, than: S-DPO}
+      - {says: lists are less alike, kind: bias, row: NAPO, than: S-DPO, lower: [ORRatio], higher: [DivRatio]}
       - {says: the gain grows with K, kind: trend, row: S-DPO, key: negatives.count}
 """
 
@@ -28,7 +29,7 @@ Kind = Literal["accuracy", "memory", "bias", "trend"]
 KEYS: Mapping[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "accuracy": (("better", "worse"), ("metric", "protocol", "margin", "ratio")),
     "memory": (("row", "than", "at_most"), ()),
-    "bias": (("row", "than"), ()),
+    "bias": (("row", "than"), ("lower", "higher", "metric")),
     "trend": (("row", "key"), ("metric", "protocol", "scale")),
 }
 
@@ -47,10 +48,14 @@ class ClaimEntry(Section):
     ratio: Annotated[float, Field(gt=1)] | None = None
     metric: Word | None = None  # None: the protocol's own, HR@1 among candidates
     protocol: ProtocolName | None = None  # None: cand20
-    # memory: `row` takes at most so many times what `than` takes; bias: its lists favour popular items less
+    # memory: `row` takes at most so many times what `than` takes
+    # bias: its lists favour popular items less, or these figures of them are lower, those higher, by names as in tables
+    # (`ORRatio`, `DivRatio`, `MGU genre`, `DGU popularity`), at a `metric` that is as good; None: HR@10
     row: Word | None = None
     than: Word | None = None
     at_most: Positive | None = None
+    lower: list[Word] | None = None
+    higher: list[Word] | None = None
     # trend: accuracy rises with this key of the method's grid
     key: Word | None = None
     scale: Literal["log", "linear"] | None = None  # of the key; None: log

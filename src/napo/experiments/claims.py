@@ -8,10 +8,10 @@ Gives   Judged, one for each claim and data set, none without words; Markdown an
 |---|---|---|---|
 | accuracy | difference of means, or their ratio | low > margin and Holm's p < .05 | high < max(margin, 0.01) |
 | trend | rise along the fitted line from the key's lowest to its highest value | low > 0, p < .05 | high < 0.01 |
-| bias | falls of the lists' popularity and of MGU; HR@10 | low > 0, Holm's p < .05; HR: low > -0.01 | one high < 0 |
+| bias | falls of popularity and MGU, or as asked; HR@10 | low > 0, Holm's p < .05; HR: low > -0.01 | one high < 0 |
 | memory | ratio of peak memory, seed by seed | high <= at_most | low > at_most |
 
-Holm is over all the accuracy claims of a data set together; over the two figures of a bias claim; a trend stands alone.
+Holm is over all the accuracy claims of a data set together; over the figures of a bias claim; a trend stands alone.
 """
 
 import json
@@ -26,13 +26,13 @@ from napo.errors import UserError
 from napo.evaluation import comparison
 from napo.evaluation.leaks import leaked
 from napo.evaluation.paired import holm, sign_flip_p
-from napo.evaluation.popularity_bias import unfairness_gain
 from napo.evaluation.results import FullResult, Result
 from napo.evaluation.statistics import Estimate, bootstrap_interval, seeds_and_cases
 from napo.evaluation.table_text import number, with_interval
 from napo.evaluation.verdicts import Verdict, ratio_verdict, unequal_search, verdict
 from napo.experiments.claim_keys import ClaimEntry
 from napo.experiments.costs import memory_by_seed
+from napo.experiments.list_figures import difference
 from napo.experiments.store import Store
 
 TOLERATED = 0.01  # of HR: less than this does not matter, also as the price of a lower bias
@@ -216,41 +216,36 @@ def _grid_rows(store: Store, data: str, claim: ClaimEntry) -> list[dict[float, s
 
 
 def _bias(store: Store, data: str, claim: ClaimEntry) -> Judged:
-    """Lists less popular and groups treated more alike than `than`'s, without finding noticeably less."""
+    """Figures of lists lower, or higher, than `than`'s, without finding noticeably less."""
     row, than = str(claim.row), str(claim.than)
     runs = _runs(store, data, "full", [row, than])
     ours, theirs = ([one for one in runs[name] if isinstance(one, FullResult)] for name in (row, than))
-    first = ours[0]
-    liked = first.bias.liked_fifths
-    if any(one.bias.recommended_fifths is None for one in (*ours, *theirs)) or liked is None:
-        raise UserError("judged by a version that kept no popularity by case: judge again")
-    by_metric = [comparison.Claim(than, row, metric="popularity"), comparison.Claim(row, than, metric=first.headline)]
-    popularity, found = comparison.judge_claims(by_metric, runs, first.headline)
-    assert popularity.estimate is not None and found.estimate is not None  # differences always have a value
-    seeds = max(len(ours), len(theirs))
-    fifths = [
-        [np.asarray(one.bias.recommended_fifths) for one in (rows * seeds if len(rows) == 1 else rows)]
-        for rows in (theirs, ours)
-    ]
-    unfair = unfairness_gain(fifths[0], fifths[1], liked, first.users)
-    p = [popularity.p, unfair.p_value()]
-    adjusted, cases = holm(p), first.users.size
+    first, metric = ours[0], claim.metric or ours[0].headline
+    lower, higher = claim.lower or [], claim.higher or []
+    if not lower and not higher:
+        lower = ["popularity", "MGU popularity"]
+    gains = [*(difference(ours, theirs, name) for name in lower), *(difference(theirs, ours, name) for name in higher)]
+    (found,) = comparison.judge_claims([comparison.Claim(row, than, metric=metric)], runs, metric)
+    assert found.estimate is not None  # a difference always has a value
+    adjusted, cases = holm([p for _, p in gains]), first.users.size
     said = [
-        verdict(popularity.estimate, adjusted[0], cases=cases, negligible=0.0, of=len(p)),
-        verdict(unfair, adjusted[1], cases=cases, negligible=0.0, of=len(p)),
-        # an interval above -0.01 is the test; there is no p of its own
+        *(
+            verdict(gain, p, cases=cases, negligible=0.0, of=len(gains))
+            for (gain, _), p in zip(gains, adjusted, strict=True)
+        ),
+        # an interval above what is tolerated is the test; there is no p of its own
         verdict(_moved(found.estimate, TOLERATED), 0.0, cases=cases, negligible=0.0),
     ]
-    before = float(np.mean([one.metrics["popularity"].mean() for one in theirs]))
-    figures = (
-        Figure("popularity", _turned(popularity.estimate), p[0], adjusted[0]),
-        Figure("MGU", _turned(unfair), p[1], adjusted[1]),
-        Figure(first.headline, found.estimate),
-    )
-    change = -100 * popularity.estimate.value / before if before else 0.0
-    share = f"popularity {change:+.0f} %" if before else "no popularity to compare with"
+    shown = [*(_turned(gain) for gain, _ in gains[: len(lower)]), *(gain for gain, _ in gains[len(lower) :])]
+    figures = [
+        Figure(name.replace("MGU popularity", "MGU"), estimate, p, p_holm)
+        for name, estimate, (_, p), p_holm in zip([*lower, *higher], shown, gains, adjusted, strict=True)
+    ]
+    before, after = (float(np.mean([one.metrics["popularity"].mean() for one in rows])) for rows in (theirs, ours))
+    share = f"popularity {100 * (after / before - 1):+.0f} %" if before else "no popularity to compare with"
     notes = (share, *_seeds_note(runs.values()))
-    return Judged(claim, data, "full", figures, _unequal(store, row, than) or _all_of(said), notes)
+    said_of_all = _unequal(store, row, than) or _all_of(said)
+    return Judged(claim, data, "full", (*figures, Figure(metric, found.estimate)), said_of_all, notes)
 
 
 def _memory(store: Store, data: str, claim: ClaimEntry) -> Judged:

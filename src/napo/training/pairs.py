@@ -115,7 +115,11 @@ def make_pairs(
     began = time.monotonic()
     where = [(span.user, position) for span in spans for position in range(span.begin, span.end)]
     sequences = split.sequences
-    examples = [Example(user, sequences[user][:at], int(sequences[user][at])) for user, at in where]
+    times = split.times
+    examples = [
+        Example(user, sequences[user][:at], int(sequences[user][at]), None if times is None else int(times[user][at]))
+        for user, at in where
+    ]
     wanted = labeller.proposals(count)
     parts = []
     for start in range(0, len(examples), AT_ONCE):

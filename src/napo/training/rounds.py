@@ -36,8 +36,9 @@ from napo.training.callbacks import BEST, VALIDATION, Watch, best_of
 from napo.training.examples import Span
 from napo.training.pairs import Pairs
 from napo.training.processes import alone_in, is_main, main_first, meet
+from napo.training.samplers import Auxiliary
 from napo.training.stage import Outcome, run_stage
-from napo.training.stages import Auxiliary, Part, Told, preference_inputs, supervised_pass
+from napo.training.stages import Part, Told, preference_inputs, supervised_pass
 from napo.training.weights import load_policy_weights
 
 if TYPE_CHECKING:

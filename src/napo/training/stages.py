@@ -7,7 +7,6 @@ Gives   StageInputs
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,14 @@ import torch
 
 from napo import plugins
 from napo.arrays import FloatArray, IntArray
-from napo.data.exposures import known_to_training
-from napo.data.log import InteractionLog
 from napo.data.prepare import Prepared, key_of
 from napo.errors import UserError
 from napo.evaluation.runs import display_name
-from napo.labels._protocol import Labeller
 from napo.models.language import LanguageModel
 from napo.models.pretrained import weights_digest
 from napo.models.sasrec import SASRec
-from napo.models.sasrec_scorer import SASRecScorer
-from napo.models.title_vectors import title_vectors
 from napo.models.tokens import tokenizer_digest
-from napo.negatives._protocol import Example, Exposed, NegativeSampler, SamplerContext, rejectable
+from napo.negatives._protocol import Example, NegativeSampler, rejectable
 from napo.objectives import sft
 from napo.recipe_keys import Method, Recipe, Stage
 from napo.rng import seed_for
@@ -37,13 +31,12 @@ from napo.scoring.batch import NONE
 from napo.scoring.temperature import AdaptiveTemperature
 from napo.training.batches import AuxiliaryVectors, Drawing, RowSettings, TrainingBatches
 from napo.training.examples import Layout, Limits, Plan, Span, check_titles_fit, kept_back
-from napo.training.generation import Generator
 from napo.training.oracle import held_out_margins
 from napo.training.pairs import Pairs, kept_pairs, make_pairs
 from napo.training.processes import ranks
+from napo.training.samplers import Auxiliary, labeller_of, sampler_of
 from napo.training.stage import StageInputs
 
-Auxiliary = Callable[[], SASRec]
 Told = Callable[[int, int], None]
 
 
@@ -107,7 +100,7 @@ def supervised_inputs(recipe: Recipe, prepared: Prepared, language: LanguageMode
     drawing = Drawing()
     if recipe.prompt.kind == "list":
         # the prompt names candidates: the chosen title among others
-        drawing = Drawing(_sampler(Method(name="uniform"), prepared, language, None), 0, recipe.candidates.count)
+        drawing = Drawing(sampler_of(Method(name="uniform"), prepared, language, None), 0, recipe.candidates.count)
     batches = _batches(recipe, prepared, language, recipe.sft, (begin, first), drawing, None, "sft")
     return StageInputs(
         name="SFT",
@@ -141,7 +134,7 @@ def preference_inputs(
     objective = objective_of(recipe.objective)
     plain = not objective.needs_rejected
     sampler = (
-        None if plain and recipe.prompt.kind == "next" else _sampler(recipe.negatives, prepared, language, auxiliary)
+        None if plain and recipe.prompt.kind == "next" else sampler_of(recipe.negatives, prepared, language, auxiliary)
     )
     listed = recipe.candidates.count if recipe.prompt.kind == "list" else 0
     borrow = getattr(objective, "borrow", None)
@@ -186,7 +179,7 @@ def supervised_pass(
     spans = part.choose(_spans(recipe, prepared, language, settings, (begin, end)))
     drawing = Drawing()
     if recipe.prompt.kind == "list":
-        drawing = Drawing(_sampler(Method(name="uniform"), prepared, language, None), 0, recipe.candidates.count)
+        drawing = Drawing(sampler_of(Method(name="uniform"), prepared, language, None), 0, recipe.candidates.count)
     return StageInputs(
         name=part.name,
         language=language,
@@ -301,7 +294,7 @@ def _pairs(
     told: Told | None,
 ) -> Pairs:
     """The pairs of the spans, made by the model as it is now, or found where the same things made them."""
-    seed, labeller = seed_for(recipe.seed, part.name), _labeller(part.label, prepared, language, auxiliary)
+    seed, labeller = seed_for(recipe.seed, part.name), labeller_of(part.label, prepared, language, auxiliary)
     made_by = {
         **_made_by(recipe, prepared, language),
         "part": [part.name, part.label.model_dump()],
@@ -314,44 +307,6 @@ def _pairs(
     return kept_pairs(
         lambda: make_pairs(sampler, labeller, spans, prepared.split, count=count, seed=seed, progress=told),
         None if kept is None else kept / f"pairs-{key_of(made_by)}.safetensors",
-    )
-
-
-def _labeller(method: Method, prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary) -> Labeller:
-    module = plugins.load("labels", method.name)
-    context = _context(prepared, language, auxiliary if module.Labeller.needs_auxiliary else None)
-    labeller: Labeller = module.Labeller(context, module.Settings(**method.settings))
-    return labeller
-
-
-def _sampler(
-    method: Method, prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary | None
-) -> NegativeSampler:
-    module = plugins.load("negatives", method.name)
-    settings = module.Settings(**{name: value for name, value in method.settings.items() if name != "count"})
-    assert auxiliary is not None or not module.Sampler.needs_auxiliary
-    context = _context(prepared, language, auxiliary if module.Sampler.needs_auxiliary else None)
-    sampler: NegativeSampler = module.Sampler(context, settings)
-    return sampler
-
-
-def _exposed(prepared: Prepared) -> dict[int, Exposed] | None:
-    log = prepared.log
-    if not isinstance(log, InteractionLog) or log.exposures is None:
-        return None
-    return known_to_training(log, prepared.split)
-
-
-def _context(prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary | None) -> SamplerContext:
-    catalog = prepared.log.catalog
-    return SamplerContext(
-        len(catalog),
-        prepared.split.popularity,
-        None if auxiliary is None else SASRecScorer(auxiliary()).item_scores,
-        catalog.titles,
-        partial(title_vectors, language),
-        _exposed(prepared),
-        Generator(language),
     )
 
 

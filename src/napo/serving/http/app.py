@@ -25,6 +25,7 @@ from napo.serving.http.batcher import Full
 from napo.serving.http.figures import Counted, Figures
 from napo.serving.http.guard import Guard, mistake
 from napo.serving.http.models import Busy, Done, ListJob, ScoreJob, Served, ServedModels, UnknownModel
+from napo.serving.http.page import add_page, report_of
 from napo.serving.http.settings import ServerSettings
 from napo.serving.request import Asked, UnknownUser
 from napo.serving.request import Request as Wanted
@@ -67,6 +68,7 @@ def create_app(models: ServedModels, settings: ServerSettings, figures: Figures 
     _add_asking(app, models, settings)
     _add_looking(app, models)
     _add_admin(app, models)
+    add_page(app, models)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Counted, figures=figures)  # the last one added is the outermost
     return app
@@ -130,7 +132,7 @@ def _add_looking(app: FastAPI, models: ServedModels) -> None:
     @app.get("/v1/models", tags=["look"])
     async def list_models() -> bodies.Models:
         """What is served, and what each model can be asked about."""
-        return bodies.Models(models=[_said(served) for served in models])
+        return bodies.Models(models=[_said(served, models) for served in models])
 
     @app.get("/v1/items", tags=["look"])
     async def items(
@@ -149,7 +151,7 @@ def _add_admin(app: FastAPI, models: ServedModels) -> None:
     async def reload() -> bodies.Models:
         """Read again the run folders that the server was started with; all are swapped, or none."""
         await models.reload()
-        return bodies.Models(models=[_said(served) for served in models])
+        return bodies.Models(models=[_said(served, models) for served in models])
 
 
 def _answer_mistakes(app: FastAPI) -> None:
@@ -266,7 +268,7 @@ def _why(done: Done, place: int) -> bodies.Why | None:
     return bodies.Why.model_validate(done.why[place].to_json()) if done.why else None
 
 
-def _said(served: Served) -> bodies.ModelSaid:
+def _said(served: Served, models: ServedModels) -> bodies.ModelSaid:
     recommender = served.recommender
     return bodies.ModelSaid(
         name=served.name,
@@ -274,4 +276,5 @@ def _said(served: Served) -> bodies.ModelSaid:
         users=len(recommender.users),
         columns=recommender.catalog.columns.columns,
         loaded=served.loaded,
+        report=report_of(models.folder(served.name)) is not None,
     )

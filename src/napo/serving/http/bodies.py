@@ -145,13 +145,17 @@ class Found(BaseModel):
 
 
 class ModelSaid(BaseModel):
-    """A model that is served. columns: what filters and caps may name. loaded: seconds since 1970, UTC."""
+    """A model that is served. columns: what filters and caps may name. loaded: seconds since 1970, UTC.
+
+    report: whether `/report` has the run's report.
+    """
 
     name: str
     items: int
     users: int
     columns: list[str]
     loaded: float
+    report: bool
 
 
 class Models(BaseModel):

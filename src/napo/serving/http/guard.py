@@ -21,7 +21,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})  # nothing of anybody is there
+OPEN = frozenset(
+    {"/healthz", "/readyz", "/docs", "/openapi.json", "/", "/page.css", "/page.js"}
+)  # nothing of anybody is there
 
 
 class Guard:

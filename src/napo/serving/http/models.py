@@ -174,6 +174,10 @@ class ServedModels:
             raise UnknownModel(f"no model {name!r} is served", where="model", remedy=did_you_mean(name, self._served))
         return self._served[name]
 
+    def folder(self, name: str) -> Path:
+        """Where a served model was read from."""
+        return self._folders[name]
+
     async def reload(self) -> None:
         """Read all the folders again, beside those that answer, and put the new ones in their place.
 

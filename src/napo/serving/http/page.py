@@ -1,0 +1,61 @@
+"""The page for people: three files that come with the package, and each run's report.
+
+Path    HTTP -> [serving.http.page] -> the files beside it; models, which know where a report lies
+Takes   nothing of a request but a model's name
+Gives   HTML, CSS and JavaScript with a policy under which nothing of another origin is loaded and no inline script runs
+"""
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Response
+from starlette.exceptions import HTTPException
+
+from napo.serving.http.models import ServedModels
+
+REPORT = "report.html"  # as evaluation.report writes it, into a run's folder
+# `unsafe-inline` for styles alone: reports carry theirs in them
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+FILES = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+
+
+def add_page(app: FastAPI, models: ServedModels) -> None:
+    """The page at `/`, and `/report` of each model that has one."""
+    for path, (name, kind) in FILES.items():
+        content = (files("napo.serving.http") / "static" / name).read_bytes()
+        app.add_api_route(path, _gives(content, kind), include_in_schema=False)
+
+    @app.get("/report", tags=["look"], response_class=Response)
+    def report(model: Annotated[str | None, Query(max_length=2_000)] = None) -> Response:
+        """The report of the run that a model comes from, as a page."""
+        found = report_of(models.folder(models.named(model).name))
+        if found is None:
+            raise HTTPException(404, "this model's folder has no report: `napo evaluate RUN` writes one")
+        return _page(found.read_bytes(), "text/html; charset=utf-8")
+
+
+def report_of(folder: Path) -> Path | None:
+    """Where a run's report lies, if it has one."""
+    path = folder / REPORT
+    return path if path.is_file() else None
+
+
+def _gives(content: bytes, kind: str) -> Callable[[], Response]:
+    def answer() -> Response:
+        return _page(content, kind)
+
+    return answer
+
+
+def _page(content: bytes, kind: str) -> Response:
+    headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
+    return Response(content, media_type=kind, headers=headers)

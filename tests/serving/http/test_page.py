@@ -1,0 +1,171 @@
+"""The page: what it is made of, and what a person sees and does there."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from napo.evaluation.report_page import text
+from tests.recommenders import small_recommender
+from tests.serving.http.browser import browsing, listening, needs_chromium
+from tests.serving.http.http_desk import BEARER, TOKEN, server
+
+FILES = ("/", "/page.css", "/page.js")
+
+
+def test_the_page_comes_with_a_policy_and_holds_nothing_of_another_origin():
+    with server() as client:
+        for path in FILES:
+            answer = client.get(path)
+            assert answer.status_code == 200
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert "unsafe-inline" not in answer.headers["content-security-policy"].partition("style-src")[0]
+            assert not re.search(r"https?://(?!www\.w3\.org)", answer.text), path
+            assert "innerHTML" not in answer.text  # titles go in as text
+        assert not re.search(r"<script(?![^>]* src=)", client.get("/").text)
+
+
+def test_with_a_token_the_page_itself_is_open_and_what_it_asks_for_is_not():
+    with server(token=TOKEN) as client:
+        assert [client.get(path).status_code for path in FILES] == [200, 200, 200]
+        assert client.get("/v1/models").status_code == client.get("/report").status_code == 401
+
+
+def test_a_runs_report_is_one_click_away_and_a_path_never_leads_elsewhere(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "report.html").write_text(f"<h1>{text('A & B')}</h1>")
+    with server({"run": run, "bare": tmp_path}) as client:
+        assert [one["report"] for one in client.get("/v1/models").json()["models"]] == [True, False]
+        assert client.get("/report").text == "<h1>A &amp; B</h1>"
+        assert client.get("/report", params={"model": "bare"}).status_code == 404
+        for path in ("../run", "/etc/passwd", "run/../run"):
+            assert client.get("/report", params={"model": path}).status_code == 404
+
+
+# --- in a browser -----------------------------------------------------------------------------------------------------
+
+
+def two(folder: Path, cache_bytes: int):
+    """Two models that differ: their lists do too."""
+    return small_recommender(max_history=20, normalize="catalog" if folder.name == "first" else "vocabulary")
+
+
+@pytest.fixture
+def address(tmp_path):
+    folders = {name: tmp_path / name for name in ("first", "second")}
+    folders["first"].mkdir()
+    (folders["first"] / "report.html").write_text("<title>The report</title><h1>The report</h1>")
+    with listening(folders, two) as address:
+        yield address
+
+
+def titles(page, place=0):
+    return page.locator(".list").nth(place).locator(".title").all_inner_texts()
+
+
+def pick(page, typed, title):
+    page.get_by_role("combobox", name="Title", exact=True).fill(typed)
+    page.get_by_role("option", name=title, exact=True).click()
+    page.wait_for_function("() => !document.querySelector('[aria-busy]')")  # the lists have followed
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_a_person_builds_a_history_and_the_lists_follow(address):
+    with browsing(address) as page:
+        page.locator(".list").nth(1).wait_for()
+        assert page.locator("#empty").is_visible()
+        popular = titles(page)
+        pick(page, "alein", "Aliens")  # a slip of the hand
+        page.locator("#history li").first.wait_for()
+        page.wait_for_function("before => document.querySelector('.list .title').innerText !== before", arg=popular[0])
+        assert "Aliens" not in titles(page)
+        assert len(titles(page)) == 10
+        assert page.locator(".list").nth(1).locator(".moved").count() == 10  # what moved between the two
+        # by the keyboard alone
+        page.get_by_role("combobox", name="Title", exact=True).focus()
+        page.keyboard.type("title number 9")
+        page.locator("#found-0").wait_for()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Remove Title number 9", exact=True).wait_for()
+        page.get_by_role("button", name="Remove Aliens", exact=True).click()
+        assert page.locator("#history li").count() == 1
+        page.get_by_role("button", name="Clear").click()
+        page.wait_for_function("before => document.querySelector('.list .title').innerText === before", arg=popular[0])
+        assert page.wrong == []
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_why_a_filter_and_the_length_and_the_report(address):
+    with browsing(address) as page:
+        pick(page, "alien", "Alien")
+        page.locator("#history li").first.wait_for()
+        page.locator("#k").fill("3")
+        page.wait_for_function("() => document.querySelectorAll('.list')[0].querySelectorAll('.title').length === 3")
+        page.locator("#where").fill("genre=Comedy")
+        page.wait_for_function("() => document.querySelector('.list .title').innerText.length > 0")
+        page.get_by_role("button", name=re.compile("^Why")).first.click()
+        page.get_by_text("What each title of the history changes").wait_for()
+        assert page.get_by_role("rowheader", name="Alien", exact=True).count() == 1
+        page.locator("#where").fill("nocolumn=1")
+        page.get_by_role("status").get_by_text("nocolumn").wait_for()
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="Report").click(modifiers=["Control"])
+        opened.value.wait_for_load_state()
+        assert opened.value.title() == "The report"
+        # the one mistake was asked for: the browser tells of every 4xx
+        assert all("422" in said for said in page.wrong)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_token_is_asked_for_once(tmp_path):
+    with listening({"first": tmp_path}, two, token=TOKEN) as address, browsing(address) as page:
+        page.get_by_label("This server wants a token").fill(BEARER["Authorization"].split()[1])
+        page.get_by_role("button", name="Enter").click()
+        page.locator(".list .title").first.wait_for()
+        assert page.locator("#door").is_hidden()
+        page.reload()
+        page.locator(".list .title").first.wait_for()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_a_title_that_looks_like_html_is_shown_as_it_is(tmp_path):
+    evil = "<img src=x onerror=alert(1)>"
+
+    def load(folder, cache_bytes):
+        return small_recommender(max_history=20).with_items(pl.DataFrame({"item": ["evil"], "title": [evil]}))
+
+    with listening({"first": tmp_path}, load) as address, browsing(address) as page:
+        page.locator(".list .title").first.wait_for()
+        pick(page, "img src", evil)
+        assert page.locator("#history li span").inner_text() == evil
+        page.get_by_role("button", name=f"Remove {evil}", exact=True).click()
+        page.locator("#k").fill("41")
+        page.wait_for_function("() => document.querySelectorAll('.list .title').length === 41")
+        assert evil in titles(page)
+        assert page.locator("img").count() == 0
+        assert page.wrong == []
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_serious_stands_in_the_way_of_a_screen_reader_or_a_phone(address, scheme, width):
+    from axe_playwright_python.sync_playwright import Axe
+
+    with browsing(address, color_scheme=scheme, viewport={"width": width, "height": 800}) as page:
+        pick(page, "alien", "Alien")
+        page.locator("#history li").first.wait_for()
+        page.get_by_role("button", name=re.compile("^Why")).first.click()
+        page.get_by_text("Token by token").first.wait_for()
+        found = Axe().run(page).response["violations"]
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing to scroll sideways

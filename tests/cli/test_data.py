@@ -5,6 +5,9 @@ import pytest
 
 from napo.cli import data, main
 from napo.data.fetch import KNOWN
+from napo.data.prepare import data_settings
+from napo.data.source import load_source
+from napo.recipe import load_recipe
 
 
 @pytest.fixture
@@ -83,7 +86,12 @@ def test_a_file_without_a_header_is_read_by_the_names_that_are_given(log, capsys
     path.write_text(path.read_text().partition("\n")[2])
     assert run("inspect", str(path), "--header", "user,item,rating,time", "--json") == 0
     assert json.loads(capsys.readouterr().out)["events"] == 24
-    assert run("inspect", str(path)) == 2
+    assert run("inspect", str(path), "--json") == 0  # or as it is proposed
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["proposal"]["data"]["header"] == ["user", "item", "rating", "time"]
+    assert json.loads(shown.out)["events"] == 24
+    assert "the first line holds values, u0, i0, 3, 1700000000" in shown.err
+    assert run("convert", str(path), "--out", str(log / "out")) == 2
     assert "header: [user, item, rating, time]" in capsys.readouterr().err
 
 
@@ -118,3 +126,31 @@ def test_export_cases_takes_a_recipe_and_says_what_it_wrote(log, capsys):
     assert shown.out == f"{log / 'out'}\n"
     assert "test_cases: 4 rows" in shown.err
     assert (log / "out" / "test_candidates.csv").read_text().count("\n") == 9
+
+
+def test_inspect_proposes_a_section_and_writes_a_recipe_that_reads_the_log(log, capsys):
+    text = (log / "log.csv").read_text().replace("user,item,rating,time", "kunde,artikel,sterne,datum")
+    (log / "my.csv").write_text(text)
+    recipe = log / "recipes" / "mine.yaml"
+    assert run("inspect", str(log / "my.csv"), "--items", str(log / "items.csv"), "--write", str(recipe)) == 0
+    shown = capsys.readouterr()
+    assert "proposed: user = 'kunde': it is called so" in shown.err
+    assert "In a recipe:" in shown.out
+    assert "min_rating: 4.0" in shown.out
+    loaded = load_recipe(recipe)
+    assert loaded.data.interactions == log / "my.csv"
+    assert (loaded.data.columns.user, loaded.split.min_rating) == ("kunde", 4.0)
+    assert len(load_source(data_settings(loaded)).user_keys) == 4
+    assert run("inspect", str(log / "my.csv"), "--items", str(log / "items.csv"), "--write", str(recipe)) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_inspect_proposes_to_drop_untitled_items_unless_it_is_told_to_stop(log, capsys):
+    (log / "items.csv").write_text((log / "items.csv").read_text().replace("i3,Title 3\n", ""))
+    words = ("inspect", str(log / "log.csv"), "--items", str(log / "items.csv"))
+    assert run(*words, "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["proposal"]["data"]["untitled"] == "drop"
+    assert "1 items have no title" in shown.err
+    assert run(*words, "--untitled", "stop") == 2
+    assert run("convert", *words[1:], "--out", str(log / "out")) == 2

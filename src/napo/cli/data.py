@@ -106,7 +106,7 @@ def _reading(
         "time_unit": time_unit,
         "time_format": time_format,
         "time_zone": time_zone,
-        "untitled": untitled or ("stop" if known or items or items_query else "id"),
+        **({} if untitled is None and (known or items or items_query) else {"untitled": untitled or "id"}),
         "repeats": repeats,
         "core": core,
     }
@@ -146,18 +146,19 @@ def inspect(
     min_rating: Annotated[float | None, typer.Option(help="The rating from which on an event counts as liked.")] = None,
     min_history: Annotated[int, typer.Option(min=1, help="Liked items that a case needs before its target.")] = 3,
     plot: Annotated[Path | None, typer.Option(help="Draw the items' popularity to this PNG.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Write a recipe that reads the log as proposed.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Show what a log holds and what was left out.
+    """Show what a log holds and what was left out, and propose how a recipe reads it.
 
-    Example: napo data inspect log.csv --items items.csv
+    Example: napo data inspect log.csv --items items.csv --write mine.yaml
     """
+    from napo.cli._proposal import as_yaml, proposed, write_recipe
     from napo.data.inspect import draw_popularity, render, summarize
     from napo.data.settings import SplitSettings
-    from napo.data.source import load_source
     from napo.data.split import make_split
 
-    read = load_source(settings)
+    proposal, read = proposed(settings, min_rating)
     try:
         cut = make_split(read, SplitSettings(name=split, min_rating=min_rating, min_history=min_history))
     except UserError as error:  # the log itself can be looked at
@@ -166,7 +167,14 @@ def inspect(
     summary = summarize(read, cut)
     if plot is not None:
         draw_popularity(read, plot)
-    stdout().print_json(data=summary.to_json()) if json else stdout().print(render(summary))
+    if json:
+        stdout().print_json(data={**summary.to_json(), "proposal": proposal.sections()})
+    else:
+        stdout().print(render(summary))
+        stdout().print("\nIn a recipe:\n" + as_yaml(proposal), markup=False, highlight=False, soft_wrap=True)
+    if write is not None:
+        write_recipe(proposal, write)
+        stderr().print(f"The recipe is {write}: napo train {write}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

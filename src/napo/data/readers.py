@@ -38,11 +38,11 @@ def read_events(
 ) -> pl.DataFrame:
     """`user`, `item`, and where the file has them `time` (milliseconds), `rating` and `title`, in file order."""
     names = {
-        "user": _column(file, columns, "user"),
-        "item": _column(file, columns, "item"),
-        "rating": _column(file, columns, "rating", optional=True),
-        "time": _column(file, columns, "time", optional=True),
-        "title": _column(file, columns, "title", optional=True, given=False),
+        "user": column_of(file, columns, "user"),
+        "item": column_of(file, columns, "item"),
+        "rating": column_of(file, columns, "rating", optional=True),
+        "time": column_of(file, columns, "time", optional=True),
+        "title": column_of(file, columns, "title", optional=True, given=False),
     }
     found = {ours: theirs for ours, theirs in names.items() if theirs is not None}
     for note in file.notes:
@@ -70,8 +70,8 @@ def read_events(
 
 def read_items(file: OpenFile, columns: Columns, tally: Tally, *, need_title: bool = True) -> pl.DataFrame:
     """`item`, `title` and the other columns. RecBole keeps a film's year apart: it goes back into the title."""
-    item = _column(file, columns, "item", given=False, also="id")
-    title = _column(file, columns, "title", optional=not need_title)
+    item = column_of(file, columns, "item", given=False, also="id")
+    title = column_of(file, columns, "title", optional=not need_title)
     for note in file.notes:
         tally.note(note)
     wanted = None
@@ -95,7 +95,7 @@ def read_items(file: OpenFile, columns: Columns, tally: Tally, *, need_title: bo
     return frame.select("item", "title", pl.exclude("item", "title"))
 
 
-def _column(
+def column_of(
     file: OpenFile, columns: Columns, name: str, *, optional: bool = False, given: bool = True, also: str = ""
 ) -> str | None:
     """What the file calls our column `name`. A default may go by other names, or by the one that the format settles.

@@ -33,7 +33,7 @@ def _log_of(settings: DataSettings) -> InteractionLog:
     if settings.database is None and (folder := files_of(settings)[0]).is_dir():
         return _of_folder(folder, settings)
     tally = Tally()
-    log, items = _opened(settings)
+    log, items = opened(settings)
     events = read_events(
         log,
         settings.columns,
@@ -59,7 +59,7 @@ def _times(settings: DataSettings) -> HowTimes:
     return HowTimes(settings.time_unit, settings.time_format, settings.time_zone)
 
 
-def _opened(settings: DataSettings) -> tuple[OpenFile, OpenFile | None]:
+def opened(settings: DataSettings) -> tuple[OpenFile, OpenFile | None]:
     """The events and, where there are any, the items."""
     titles = None
     if settings.database is not None:

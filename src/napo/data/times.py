@@ -24,7 +24,7 @@ _UNITS = (
     ("microseconds", 1e17, 1e-3),
     ("nanoseconds", 1e20, 1e-6),
 )
-_FIRST_CLOCK = 1e8  # seconds, March 1973: below it, numbers are an order (1, 2, 3, ...), not a clock
+FIRST_CLOCK = 1e8  # seconds, March 1973: below it, numbers are an order (1, 2, 3, ...), not a clock
 _LAST_YEAR = 2100
 _LATEST = round(datetime(_LAST_YEAR, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _FIRST_TEXT = round(datetime(1900, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -102,9 +102,9 @@ def _from_numbers(numbers: pl.Series, place: Place, said: TimeUnit | None) -> tu
     name, _, factor = _UNITS[unit]
     milliseconds = np.round(stamps * factor).astype(np.int64)
     column = pl.Series("time", milliseconds).set(pl.Series(~known), None)
-    if said is None and name == "seconds" and np.abs(stamps).max() < _FIRST_CLOCK:
+    if said is None and name == "seconds" and np.abs(stamps).max() < FIRST_CLOCK:
         return column, "times: small numbers, taken as an order only"
-    odd = np.flatnonzero(known & ((milliseconds < _FIRST_CLOCK * 1000) | (milliseconds > _LATEST)))
+    odd = np.flatnonzero(known & ((milliseconds < FIRST_CLOCK * 1000) | (milliseconds > _LATEST)))
     if odd.size:
         raise UserError(
             f"{stamps[odd[0]]:.0f} would be {name} of an impossible year",

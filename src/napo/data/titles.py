@@ -13,6 +13,10 @@ from napo.data.tally import EXAMPLES, Tally
 from napo.errors import UserError
 
 
+class UntitledItems(UserError):
+    """Items lack titles, and nobody has said what to do then."""
+
+
 def titled_items(
     events: Events, items: pl.DataFrame | None, untitled: Untitled, tally: Tally, where: str | None
 ) -> pl.DataFrame:
@@ -42,7 +46,7 @@ def titled_items(
             for frame, words in ((unlisted, "not in the items file"), (blank, "with an empty title"))
             if frame.height
         ]
-        raise UserError(
+        raise UntitledItems(
             f"{lost:,} items have no title: {'; '.join(kinds)}; "
             f"they have {lost_events:,} events of {lost_users:,} users",
             where=where,

@@ -158,13 +158,13 @@ class PreferenceSection(Stage):
 class PassSection(Section):
     """The supervised pass of a round; what it does not say is the preference stage's."""
 
-    epochs: Positive = 1.0
-    lr: Positive = 3e-4
-    weight_decay: NotNegative = 0.0
-    warmup_steps: Whole = 20
-    batch: Count = 8
-    leave_out: Share = 0.0
-    evaluate_every: Positive = 1.0
+    epochs: Positive | None = None
+    lr: Positive | None = None
+    weight_decay: NotNegative | None = None
+    warmup_steps: Whole | None = None
+    batch: Count | None = None
+    leave_out: Share | None = None
+    evaluate_every: Positive | None = None
 
 
 class RoundsSection(Section):

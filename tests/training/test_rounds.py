@@ -14,7 +14,7 @@ from napo.recipe import Recipe, changed, check_methods
 from napo.rng import seed_for
 from napo.training.generation import Generator
 from napo.training.pairs import Pairs
-from napo.training.rounds import PREFERENCE, SUPERVISED, Ended
+from napo.training.rounds import PREFERENCE, SUPERVISED, Ended, supervised_stage
 from napo.training.run import Run, train_recipe
 from napo.training.weights import load_policy_weights
 from tests.tiny_world import Quiet, tiny_recipe
@@ -204,6 +204,14 @@ def test_rounds_take_any_sampler_and_objective(tmp_path):
     assert display_name(recipe) == "NAPO in rounds"
     run = train_recipe(recipe, tmp_path / "runs" / "x", progress=Quiet())
     assert len(pairs_of(run, 1).users) == 180  # without a number, all
+
+
+def test_what_a_supervised_pass_does_not_say_is_the_preference_stages():
+    sections = {**SELF_PLAY, "rounds": {"sft": {"lr": 1e-5, "leave_out": 0.3}}}
+    recipe = Recipe.model_validate({"data": {"source": "ml-100k"}, **sections})
+    stage = supervised_stage(recipe)
+    assert (stage.lr, stage.leave_out) == (1e-5, 0.3)
+    assert (stage.batch, stage.epochs, stage.form) == (4, 1.0, recipe.preference.form)
 
 
 @pytest.mark.parametrize(

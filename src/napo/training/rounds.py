@@ -157,7 +157,7 @@ class Rounds:
             told=told(self.progress, f"{name}, proposals"),
         )
         passes, newest = dict[str, Outcome](), self.settings.keep != "look"
-        if (stage := _supervised_stage(self.recipe)) is not None:
+        if (stage := supervised_stage(self.recipe)) is not None:
             before = supervised_pass(
                 self.recipe, self.prepared, self.language, stage, replace(part, name=f"{name}, supervised")
             )
@@ -253,11 +253,11 @@ def told(progress: "Progress", name: str) -> Told:
     return tell
 
 
-def _supervised_stage(recipe: Recipe) -> Stage | None:
+def supervised_stage(recipe: Recipe) -> Stage | None:
     """The supervised pass as a stage: its own keys, and the preference stage's for the rest."""
     assert recipe.rounds is not None and recipe.preference is not None
     given = recipe.rounds.sft
-    return None if given is None else recipe.preference.model_copy(update=given.model_dump())
+    return None if given is None else recipe.preference.model_copy(update=given.model_dump(exclude_none=True))
 
 
 def _looks(ended: Sequence[Ended]) -> list[Look]:

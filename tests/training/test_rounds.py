@@ -12,6 +12,7 @@ from napo.models.language import open_folder
 from napo.negatives.generated import Settings
 from napo.recipe import Recipe, changed, check_methods
 from napo.rng import seed_for
+from napo.training.compare import check_alike
 from napo.training.generation import Generator
 from napo.training.pairs import Pairs
 from napo.training.rounds import PREFERENCE, SUPERVISED, Ended, supervised_stage
@@ -204,6 +205,12 @@ def test_rounds_take_any_sampler_and_objective(tmp_path):
     assert display_name(recipe) == "NAPO in rounds"
     run = train_recipe(recipe, tmp_path / "runs" / "x", progress=Quiet())
     assert len(pairs_of(run, 1).users) == 180  # without a number, all
+
+
+def test_rounds_are_compared_with_one_stage():
+    data = {"data": {"source": "ml-100k"}}
+    plain, rounds = (Recipe.model_validate({**data, **SELF_PLAY, **more}) for more in ({}, {"rounds": {}}))
+    check_alike({Path("dpo.yaml"): plain, Path("rounds.yaml"): rounds})
 
 
 def test_what_a_supervised_pass_does_not_say_is_the_preference_stages():

@@ -21,7 +21,7 @@ from napo.recipe_mistakes import mistakes_of, remedy_for
 from napo.recipe_reading import Layer, Mistake, Place, Places, Reading, raise_all, read_file, read_override
 
 # What is searched may change the method, never the task: a figure of other cases or lists says nothing beside these.
-SEARCHABLE = ("objective", "negatives", "preference", "sft", "model", "normalize", "prompt", "auxiliary")
+SEARCHABLE = ("objective", "negatives", "preference", "rounds", "sft", "model", "normalize", "prompt", "auxiliary")
 FORMS = "a list of choices, or one of {log: [low, high]}, {uniform: [low, high]}, {int: [low, high]}"
 
 
@@ -239,14 +239,14 @@ def _keys_wrong(method: Method, at: Mapping[str, Place]) -> Iterator[UserError]:
         whole = Place(str(method.path), method.path.parent)
         yield _error("nothing is trained, so that no look at validation could be better", whole, "leave the recipe out")
     idle = {"objective", "preference", "negatives"} if recipe.objective is None else set()
-    idle |= {name for name in ("sft", "auxiliary") if getattr(recipe, name) is None}
+    idle |= {name for name in ("sft", "auxiliary", "rounds") if getattr(recipe, name) is None}
     for key, place in at.items():
         section = key.split(".")[0]
         if section not in SEARCHABLE:
             what = f"`{key}` is not to be searched: it would change the task, or is no section of a recipe"
             yield _error(what, place, f"keys of: {', '.join(SEARCHABLE)}")
         elif section in idle:
-            why = "objective" if section not in ("sft", "auxiliary") else f"`{section}`"
+            why = "objective" if section not in ("sft", "auxiliary", "rounds") else f"`{section}`"
             what = f"`{key}` does nothing in {method.path.name}, which has no {why}"
             yield _error(what, place, "write the key under `own`, for the methods that use it")
         inside = [other for other in at if other.startswith(f"{key}.")]

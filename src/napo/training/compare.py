@@ -38,7 +38,18 @@ from napo.training.run import Progress, Run, train_recipe
 from napo.training.weights import load_policy_weights
 
 START, SASREC = "SFT", "SASRec"
-MAY_DIFFER = ("objective", "negatives", "preference", "sft", "model", "normalize", "prompt", "seed", "auxiliary")
+MAY_DIFFER = (
+    "objective",
+    "negatives",
+    "preference",
+    "rounds",
+    "sft",
+    "model",
+    "normalize",
+    "prompt",
+    "seed",
+    "auxiliary",
+)
 
 
 @dataclass(frozen=True)

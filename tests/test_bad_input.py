@@ -151,7 +151,7 @@ def test_a_recipes_file(desk, mistake):
 
 WORDS = {
     "no command of ours": (["trian", "sft.yaml"], ["trian"]),
-    "no recipe": (["train"], ["Missing argument 'recipe'"]),
+    "no recipe": (["train"], ["no recipe", "name a YAML file"]),
     "no option of ours": (["train", "sft.yaml", "--fast"], ["--fast"]),
     "a folder for a recipe": (["train", "."], ["cannot read .", "a YAML file"]),
     "an override without a value": (["train", "sft.yaml", "sft.lr"], ["`sft.lr` is no override", "key=value"]),

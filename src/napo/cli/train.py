@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napo.cli._console import stdout
+from napo.cli._own_data import own_recipe
 from napo.cli._progress import Bars
 from napo.data.address import hidden
+from napo.errors import UserError
 
 if TYPE_CHECKING:
     from napo.training.run import Run
@@ -22,16 +24,27 @@ Overrides = Annotated[
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A YAML file, such as recipes/ml100k/napo.yaml.")],
+    recipe: Annotated[Path | None, typer.Argument(help="A YAML file, such as recipes/ml100k/napo.yaml.")] = None,
     overrides: Overrides = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="LOG", help="Without a recipe: a log; the recipe is made for it.")
+    ] = None,
+    items: Annotated[Path | None, typer.Option(help="With --data: a file of item titles.")] = None,
+    hours: Annotated[float, typer.Option(min=0.01, help="With --data: the most that training may take here.")] = 3.0,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<name of the recipe> if left out.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
 ) -> None:
-    """Train what a recipe says.
+    """Train what a recipe says; or with --data LOG what suits that log and this machine, by a recipe that is written.
 
     Example: napo train recipes/ml100k/napo.yaml sft.epochs=5 --out runs/quick
     """
     from napo.recipe import load_recipe
+
+    if data is not None:
+        words = [*([] if recipe is None else [str(recipe)]), *(overrides or ())]  # without a recipe all are overrides
+        recipe, overrides = own_recipe(data, items, words, hours, out, resume)
+    if recipe is None:
+        raise UserError("no recipe", where="napo train", remedy="name a YAML file, or a log of your own: --data my.csv")
 
     checked = load_recipe(recipe, overrides or (), methods=True)
     # after the recipe: mistakes come before a wait of seconds

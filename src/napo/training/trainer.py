@@ -116,7 +116,7 @@ class TitleTrainer(Trainer):
         now = time.perf_counter()
         if "loss" in logs:
             logs |= self._figures.means()
-            logs |= {"tokens_per_second": self._tokens / (now - self._since), "memory_gb": _memory_gb()}
+            logs |= {"tokens_per_second": self._tokens / (now - self._since), "memory_gb": memory_gb()}
             self._tokens, self._since = 0, now
         before = self.state.log_history[-1]["seconds"] if self.state.log_history else 0.0
         logs["seconds"] = round(before + now - self._clock, 3)  # of all that led here, whatever was broken off
@@ -251,7 +251,7 @@ def _only(items: list[Batch]) -> Batch:
     return batch
 
 
-def _memory_gb() -> float:
+def memory_gb() -> float:
     """Peak memory so far: the GPU's where there is one, else the process's."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9

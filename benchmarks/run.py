@@ -13,7 +13,15 @@ from pathlib import Path
 
 from benchmarks.record import options
 
-NAMES = ("startup", "napo_step", "exact_sharing", "trajectories", "generation", "shared_prefix")  # the longest last
+NAMES = (
+    "startup",
+    "napo_step",
+    "exact_sharing",
+    "trajectories",
+    "generation",
+    "serve",
+    "shared_prefix",
+)  # the longest last
 
 
 def main(words: Sequence[str]) -> int:

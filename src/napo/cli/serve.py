@@ -3,14 +3,20 @@
 Path    run folders -> [cli.serve] -> serving.http
 """
 
+import os
+import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napo.cli._console import stdout
+from napo.cli._console import stderr, stdout
 from napo.errors import UserError
+
+if TYPE_CHECKING:
+    from napo.events.store import EventStore
 
 NEEDED = ("fastapi", "uvicorn", "prometheus_client", "rapidfuzz")
 
@@ -37,6 +43,16 @@ def serve(
     most_k: Annotated[int, typer.Option("--most-k", min=1, help="Items in a list.")] = 1_000,
     batch: Annotated[int, typer.Option(min=1, help="Requests scored together.")] = 32,
     waiting: Annotated[int, typer.Option(min=1, help="Requests that may wait; more get 503.")] = 256,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            envvar="NAPO_EVENTS_URL",
+            metavar="FILE|URL",
+            help="Where events are kept: an SQLite file or postgresql://...; else events.db in the first run's folder.",
+            show_default=False,
+        ),
+    ] = None,
+    no_events: Annotated[bool, typer.Option("--no-events", help="Keep no events.")] = False,
     cache_mb: Annotated[int, typer.Option(min=0, help="Of each model, for histories asked about again.")] = 256,
 ) -> None:
     """Answer over HTTP: recommendations of one run or several, side by side.
@@ -64,7 +80,40 @@ def serve(
     def said(address: str) -> None:
         stdout().print(f"napo listens at {address}, its paths are at {address}/docs", markup=False, soft_wrap=True)
 
-    run_server(named_folders(runs), settings, said)
+    folders = named_folders(runs)
+    store = None if no_events else _store(events, folders)
+    try:
+        run_server(folders, settings, said, store=store)
+    finally:
+        if store is not None:
+            store.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # all is answered and kept; Python's farewell to torch can take seconds on a busy machine
+
+
+def _store(events: str | None, folders: Mapping[str, Path]) -> "EventStore | None":
+    """The store that was named, or the first run's own; None where its package is missing and none was named."""
+    if find_spec("sqlalchemy") is None:
+        if events is None:
+            return None
+        raise UserError("events need sqlalchemy", where="--events", remedy="pip install 'napo[events]', or --no-events")
+    from napo.events.store import EventStore
+    from napo.serving.http.events import events_beside
+    from napo.serving.recommender import model_folder
+
+    if events is not None:
+        return EventStore.open(events if "://" in events else Path(events))
+    first = next(iter(folders.values()))
+    model_folder(first)  # a folder that is no run gets no file either
+    if not first.is_dir():
+        return None
+    file = events_beside(first)
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        message = f"no events are kept: {file} can't be written (--events names another place)"
+        stderr().print(message, markup=False, highlight=False, soft_wrap=True)
+        return None
+    return EventStore.open(file)
 
 
 def _token(given: str | None, file: Path | None) -> str | None:

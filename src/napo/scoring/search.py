@@ -135,8 +135,11 @@ class Search(ABC):
         self.tree, self.mask = model.tree, mask
         self.jumps = model.normalize == "catalog"
         excluded = np.unique(excluded).astype(np.int64)
-        self.excluded = excluded[mask.items[excluded]]  # what the filter leaves out needs no second word
-        self.closed = _closed_nodes(self.tree, mask, self.excluded)
+        excluded = excluded[mask.items[excluded]]  # what the filter leaves out needs no second word
+        self.may_be_found = mask.items.copy()  # (items,)
+        self.may_be_found[excluded] = False
+        self.open_at = mask.below > 0  # (nodes,) whether an item that may be found ends there or below
+        self.open_at[_closed_nodes(self.tree, mask, excluded)] = False
         self.open: IntArray = NONE
         self.open_scores: FloatArray = np.empty(0)
         self.asked_scores: FloatArray = np.empty(0)
@@ -167,7 +170,7 @@ class Search(ABC):
 
     def legal(self, nodes: IntArray) -> BoolArray:
         """Whether an item that may be found ends at the node or below it."""
-        return np.asarray((self.mask.below[nodes] > 0) & ~np.isin(nodes, self.closed))
+        return self.open_at[nodes]
 
     def arrive(self, nodes: IntArray, scores: FloatArray) -> None:
         """Nodes that the search has come to: leaves are finished, others open."""
@@ -185,7 +188,7 @@ class Search(ABC):
         by_leaf, starts = self.tree.by_leaf
         counts = starts[leaves + 1] - starts[leaves]
         items, scores = by_leaf[slices(starts[leaves], counts)], np.repeat(scores, counts)
-        allowed = self.mask.items[items] & ~np.isin(items, self.excluded)
+        allowed = self.may_be_found[items]
         return items[allowed], scores[allowed]
 
 
@@ -205,6 +208,9 @@ class Top(Search):
 
     def finish(self, items: IntArray, scores: FloatArray) -> None:
         items, scores = np.concatenate([self.items, items]), np.concatenate([self.scores, scores])
+        if len(scores) > 2 * self.k:  # ties with the k-th stay: the ids decide between them
+            near = scores >= np.partition(scores, -self.k)[-self.k]
+            items, scores = items[near], scores[near]
         best = np.lexsort((items, -scores))[: self.k]
         self.items, self.scores = items[best], scores[best]
 

@@ -163,11 +163,14 @@ class Recommender:
             [self.read(request, where=f"history {number}") for number, request in enumerate(requests, start=1)]
         )
 
-    def read(self, request: Request, *, where: str = "history") -> Asked:
-        """Check a request and look up what it names; no model is run. Raises UserError as `recommend` does."""
+    def read(self, request: Request, *, where: str = "history", named: Named | None = None) -> Asked:
+        """Check a request and look up what it names; no model is run. Raises UserError as `recommend` does.
+
+        named: whose history is meant, where more is known of the user than the log says.
+        """
         if isinstance(request.k, bool) or not isinstance(request.k, int) or request.k < 1:
             raise UserError(f"k is {request.k}", where="k", remedy="a whole number, at least 1")
-        named = self.named(request.history, request.user, where=where)
+        named = named or self.named(request.history, request.user, where=where)
         permitted = self._filters.read(request.filter, self.suggest)
         excluded = named.seen if request.exclude_seen else named.seen[:0]
         self._check_something_is_left(excluded, permitted, where if where != "history" else None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from napo.events.store import EventStore
 from napo.serving.http.app import create_app
 from napo.serving.http.figures import Figures
 from napo.serving.http.models import Load, ServedModels
@@ -22,12 +23,17 @@ def small(folder: Path, cache_bytes: int) -> Any:
 
 
 @contextmanager
-def server(folders: Mapping[str, Path] | None = None, *, load: Load = small, **settings: Any) -> Iterator[TestClient]:
+def server(
+    folders: Mapping[str, Path] | None = None,
+    *,
+    load: Load = small,
+    store: EventStore | None = None,
+    **settings: Any,
+) -> Iterator[TestClient]:
     """A client of a server that has started, and is stopped at the end."""
     kept = ServerSettings(**settings)
     figures = Figures()
     models = ServedModels(folders or {"small": Path("nowhere")}, kept, load=load, seen=figures.batch_seen)
-    with TestClient(
-        create_app(models, kept, figures), base_url="http://127.0.0.1", raise_server_exceptions=False
-    ) as one:
-        yield one
+    app = create_app(models, kept, figures, store=store)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from napo import Filter
+from napo.serving.http import bodies
 from tests.recommenders import TITLES, small_recommender
 from tests.serving.http.http_desk import BEARER, TOKEN, server
 
@@ -23,7 +24,13 @@ def recommender():
 def asked(client, **body):
     answer = client.post("/v1/recommend", json=body)
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    return as_said(answer.json(), bodies.Recommended)
+
+
+def as_said(answer, schema):
+    """The answer, which has to be what the schema says, no more and no less."""
+    assert schema.model_validate(answer, strict=True).model_dump() == answer
+    return answer
 
 
 def test_the_list_is_the_librarys_own(client, recommender):
@@ -66,6 +73,7 @@ def test_explain_says_of_each_item_why(client, recommender):
 def test_scores_come_in_the_order_asked_for(client, recommender):
     titles = ["Aliens", "i05", "Crash"]
     answer = client.post("/v1/score", json={"history": ["Alien"], "titles": titles, "explain": True}).json()
+    as_said(answer, bodies.Scores)
     assert [one["key"] for one in answer["scores"]] == ["i01", "i05", "i02"]
     expected = recommender.score(["Alien"], titles)
     assert [one["log_prob"] for one in answer["scores"]] == pytest.approx(expected, abs=1e-5)
@@ -174,11 +182,13 @@ def test_health_and_figures(client):
     asked(client, history=["Alien"])
     asked(client, history=["Alien"])
     client.get("/nowhere/private-title")
+    client.request("MADEUP", "/healthz")
     text = client.get("/metrics").text
     assert 'napo_requests_total{method="POST",path="/v1/recommend",status="200"}' in text
     assert 'napo_prefix_cache_hits_total{model="small"}' in text
     assert 'napo_batch_size_count{model="small"}' in text
     assert "private-title" not in text
+    assert "MADEUP" not in text
 
 
 def test_titles_are_answered_as_data_and_never_as_a_page(client):

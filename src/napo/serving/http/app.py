@@ -6,9 +6,10 @@ Gives   JSON; a mistake is {"errors": [{what, where, remedy}]} with a 4xx status
 """
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -30,6 +31,9 @@ from napo.serving.http.settings import ServerSettings
 from napo.serving.request import Asked, UnknownUser
 from napo.serving.request import Request as Wanted
 
+if TYPE_CHECKING:
+    from napo.events.store import EventStore
+
 T = TypeVar("T")
 CLOSING = 1.0  # seconds for a batch under way when the time to drain is over
 MISTAKES: dict[int | str, dict[str, Any]] = {
@@ -41,10 +45,16 @@ class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 
 
-def create_app(models: ServedModels, settings: ServerSettings, figures: Figures | None = None) -> FastAPI:
+def create_app(
+    models: ServedModels,
+    settings: ServerSettings,
+    figures: Figures | None = None,
+    *,
+    store: "EventStore | None" = None,
+) -> FastAPI:
     """The server of these models, which are loaded when it starts if they are not yet.
 
-    figures: what `models` tells of its batches to, if it does.
+    figures: what `models` tells of its batches to, if it does. store: where events are kept; None: there are none.
     """
     figures = figures or Figures()
 
@@ -65,9 +75,13 @@ def create_app(models: ServedModels, settings: ServerSettings, figures: Figures 
     figures.watch(models)
     _answer_mistakes(app)
     _add_health(app, models, figures)
-    _add_asking(app, models, settings)
+    _add_asking(app, models, settings, store)
     _add_looking(app, models)
     _add_admin(app, models)
+    if store is not None:
+        from napo.serving.http.events import add_events  # needs SQLAlchemy
+
+        add_events(app, models, store, _item)
     add_page(app, models)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Counted, figures=figures)  # the last one added is the outermost
@@ -92,22 +106,25 @@ def _add_health(app: FastAPI, models: ServedModels, figures: Figures) -> None:
         return Response(figures.text(), media_type="text/plain; version=0.0.4")
 
 
-def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings) -> None:
-    @app.post("/v1/recommend", tags=["ask"])
-    async def recommend(body: bodies.RecommendBody, request: Request) -> bodies.Recommended:
+def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings, store: "EventStore | None") -> None:
+    # answers are written as JSON at once: checking each against its schema takes as long as half a search
+    @app.post("/v1/recommend", tags=["ask"], response_model=bodies.Recommended)
+    async def recommend(body: bodies.RecommendBody, request: Request) -> JSONResponse:
         """The best items after a history, or after all that a user liked."""
         served = models.named(body.model)
         _check_size("history", body.history, settings.most_history)
         _check_size("filter.allow", body.filter.allow, settings.most_titles)
         _check_size("filter.block", body.filter.block, settings.most_titles)
         _check_most("k", body.k, settings.most_explained if body.explain else settings.most_k, explain=body.explain)
-        asked = await asyncio.to_thread(_read, served, body)
+        asked = await asyncio.to_thread(_read, served, body, store)
         done = await _answered(request, served.batcher.ask(ListJob(asked, body.explain)))
         assert done.found is not None
-        return bodies.Recommended(model=served.name, items=_listed(done), notes=list(done.found.notes))
+        said = done.found.to_json()
+        items = [{**item, "why": _why(done, place)} for place, item in enumerate(said["items"])]
+        return JSONResponse({"model": served.name, "request": uuid.uuid4().hex, "items": items, "notes": said["notes"]})
 
-    @app.post("/v1/score", tags=["ask"])
-    async def score(body: bodies.ScoreBody, request: Request) -> bodies.Scores:
+    @app.post("/v1/score", tags=["ask"], response_model=bodies.Scores)
+    async def score(body: bodies.ScoreBody, request: Request) -> JSONResponse:
         """The log-probability of each title after a history, nats."""
         served = models.named(body.model)
         _check_size("history", body.history, settings.most_history)
@@ -115,17 +132,23 @@ def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings) ->
         _check_size("titles", body.titles, most, explain=body.explain)
 
         def read() -> ScoreJob:
-            named = _named(served, body)
+            named = _named(served, body, store)
             return ScoreJob(named, served.recommender.items(_texts(body.titles), where="titles"), body.explain)
 
         job = await asyncio.to_thread(read)
         done = await _answered(request, served.batcher.ask(job))
-        scores = []
-        for place, (item, log_prob) in enumerate(zip(job.items.tolist(), done.scores, strict=True)):
-            said = {name: value for name, value in _item(served, item).items() if name in ("item", "key", "title")}
-            why = _why(done, place)
-            scores.append(bodies.ScoredTitle(**said, log_prob=log_prob, why=why))
-        return bodies.Scores(model=served.name, scores=scores, notes=list(job.named.notes))
+        catalog = served.recommender.catalog
+        scores = [
+            {
+                "item": item,
+                "key": catalog.keys[item],
+                "title": catalog.titles[item],
+                "log_prob": log_prob,
+                "why": _why(done, place),
+            }
+            for place, (item, log_prob) in enumerate(zip(job.items.tolist(), done.scores, strict=True))
+        ]
+        return JSONResponse({"model": served.name, "scores": scores, "notes": list(job.named.notes)})
 
 
 def _add_looking(app: FastAPI, models: ServedModels) -> None:
@@ -212,7 +235,7 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _read(served: Served, body: bodies.RecommendBody) -> Asked:
+def _read(served: Served, body: bodies.RecommendBody, store: "EventStore | None") -> Asked:
     given = body.filter
     filter = Filter(
         where=tuple(given.where),
@@ -220,14 +243,18 @@ def _read(served: Served, body: bodies.RecommendBody) -> Asked:
         block=_texts(given.block),
         caps=given.caps,
     )
+    wanted = Wanted(k=body.k, exclude_seen=body.exclude_seen, filter=filter)
+    return served.recommender.read(wanted, named=_named(served, body, store))
+
+
+def _named(served: Served, body: bodies.Asking, store: "EventStore | None") -> Named:
     history = None if body.history is None else _texts(body.history)
     user = None if body.user is None else str(body.user)
-    return served.recommender.read(Wanted(history, user, body.k, body.exclude_seen, filter))
+    if store is not None and user is not None and history is None:
+        from napo.serving.http.events import named_with_events
 
-
-def _named(served: Served, body: bodies.Asking) -> Named:
-    history = None if body.history is None else _texts(body.history)
-    return served.recommender.named(history, None if body.user is None else str(body.user))
+        return named_with_events(served.recommender, store, user)
+    return served.recommender.named(history, user)
 
 
 def _texts(names: Sequence[str | int]) -> list[str]:
@@ -259,13 +286,8 @@ def _item(served: Served, item: int) -> dict[str, Any]:
     }
 
 
-def _listed(done: Done) -> list[bodies.Listed]:
-    assert done.found is not None
-    return [bodies.Listed(**item, why=_why(done, place)) for place, item in enumerate(done.found.to_json()["items"])]
-
-
-def _why(done: Done, place: int) -> bodies.Why | None:
-    return bodies.Why.model_validate(done.why[place].to_json()) if done.why else None
+def _why(done: Done, place: int) -> dict[str, Any] | None:
+    return done.why[place].to_json() if done.why else None
 
 
 def _said(served: Served, models: ServedModels) -> bodies.ModelSaid:

@@ -112,9 +112,10 @@ class Listed(Item):
 
 
 class Recommended(BaseModel):
-    """Best first. notes: sentences on how the list came about."""
+    """Best first. notes: sentences on how the list came about. request: the list's own name, for events."""
 
     model: str
+    request: str
     items: list[Listed]
     notes: list[str]
 

@@ -20,6 +20,7 @@ from napo.serving.http.models import Served, ServedModels
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
+METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH")
 
 
 class Figures:
@@ -100,7 +101,8 @@ class Counted:
         try:
             await self.app(scope, receive, sent)
         finally:
-            # the route's pattern, not what was asked for: anybody can make up paths
+            # the route's pattern, not what was asked for: anybody can make up paths, and methods
             path = getattr(scope.get("route"), "path", "other")
-            self.figures.requests.labels(path, scope["method"], str(status)).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.figures.requests.labels(path, method, str(status)).inc()
             self.figures.seconds.labels(path).observe(time.perf_counter() - begun)

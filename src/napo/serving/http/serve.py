@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -20,11 +21,20 @@ from napo.serving.http.figures import Figures
 from napo.serving.http.models import ServedModels
 from napo.serving.http.settings import ServerSettings
 
+if TYPE_CHECKING:
+    from napo.events.store import EventStore
+
 CONNECTIONS = 1_000
 
 
-def serve(folders: Mapping[str, Path], settings: ServerSettings, said: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C. said: is told where, once it listens.
+def serve(
+    folders: Mapping[str, Path],
+    settings: ServerSettings,
+    said: Callable[[str], None],
+    *,
+    store: "EventStore | None" = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C. said: is told where, once it listens. store: where events are kept.
 
     What is under way when it is told to stop has `settings.drain` seconds. Raises UserError for a run that can't be
     loaded and an address that can't be listened at.
@@ -34,7 +44,7 @@ def serve(folders: Mapping[str, Path], settings: ServerSettings, said: Callable[
     with _listening(settings) as listener:  # before the models: that it is taken is told at once
         models.load()
         config = uvicorn.Config(
-            create_app(models, settings, figures),
+            create_app(models, settings, figures, store=store),
             access_log=False,  # it would hold what people ask for
             server_header=False,
             log_level="warning",

@@ -116,3 +116,14 @@ def test_what_new_titles_may_have_where_they_leave_the_old_ones():
 
 def test_nothing_is_limited_in_the_tree_of_training():
     assert np.isinf(catalog_tree().ceiling).all()
+
+
+def test_what_lies_below_a_node_is_one_slice_of_the_items_in_the_order_of_their_tokens():
+    tree = PrefixTree.build([(5, 1), (3, 4, 1), (3, 1), (3, 4, 7, 1), (5, 1)], end=1)
+    order, begins = tree.in_order
+    assert order.tolist() == [2, 1, 3, 0, 4]  # 3 $, 3 4 $, 3 4 7 $, and twice 5 $
+    below = {node: order[begins[node] : begins[node] + tree.below[node]].tolist() for node in range(tree.nodes)}
+    assert below[0] == [2, 1, 3, 0, 4]
+    after_3, after_3_4 = int(tree.node[tree.title_start[1] + 1]), int(tree.node[tree.title_start[1] + 2])
+    assert (below[after_3], below[after_3_4]) == ([2, 1, 3], [1, 3])
+    assert [below[leaf] for leaf in tree.leaf.tolist()] == [[0, 4], [1], [2], [3], [0, 4]]

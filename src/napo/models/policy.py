@@ -8,6 +8,7 @@ Gives   LanguagePolicy: hidden states of packed rows, and logits of gathered pla
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 
 from napo.errors import UserError
 from napo.models.kept_states import KeptStates
+from napo.models.lens import Lens, without_learning
 from napo.scoring.shared_prefix import device_of, judging
 
 
@@ -29,14 +31,14 @@ class LanguagePolicy(nn.Module):
         self.temperature = 1.0  # what all logits are divided by: the one that the model was trained at
 
     @property
-    def _causal(self) -> PreTrainedModel:
+    def causal(self) -> PreTrainedModel:
         """The causal model itself, inside its adapters where it has some."""
         model = self.model
         return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
 
     def hidden(self, input_ids: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
         """(B, L) ids and positions, (B, 1, L, L) bool mask or None for causal -> (B, L, d)."""
-        body = self._causal.base_model
+        body = self.causal.base_model
         given = {"input_ids": input_ids, "use_cache": False}
         if mask is not None:
             given["attention_mask"] = self._by_layer(mask, positions)
@@ -48,7 +50,7 @@ class LanguagePolicy(nn.Module):
     def keep(self, input_ids: Tensor) -> tuple[Tensor, KeptStates]:
         """(B, L) ids, padded behind -> (B, L, d), and what each layer remembers of these rows."""
         cache = DynamicCache()  # without the config: a window would forget, and `_by_layer` makes windows itself
-        states: Tensor = self._causal.base_model(**self._with_cache(input_ids, cache)).last_hidden_state
+        states: Tensor = self.causal.base_model(**self._with_cache(input_ids, cache)).last_hidden_state
         return states, KeptStates.of(cache)
 
     def hidden_behind(
@@ -62,11 +64,11 @@ class LanguagePolicy(nn.Module):
         before = torch.arange(kept.length, device=positions.device).expand(len(rows), -1)
         given = self._with_cache(input_ids, kept.cache(rows))
         given["attention_mask"] = self._by_layer(mask, positions, torch.cat([before, positions], dim=1))
-        states: Tensor = self._causal.base_model(**given, position_ids=positions).last_hidden_state
+        states: Tensor = self.causal.base_model(**given, position_ids=positions).last_hidden_state
         return states
 
     def _with_cache(self, input_ids: Tensor, cache: Cache) -> dict[str, Any]:
-        name = "cache" if _names(self._causal.base_model, "cache") else "past_key_values"
+        name = "cache" if _names(self.causal.base_model, "cache") else "past_key_values"
         return {"input_ids": input_ids, "use_cache": True, name: cache}
 
     def _by_layer(self, mask: Tensor, positions: Tensor, key_positions: Tensor | None = None) -> Any:
@@ -75,7 +77,7 @@ class LanguagePolicy(nn.Module):
         Given no mask, models make windows themselves; given one, they take it as it is. A window counts positions, not
         places in the row, where a branch may stand far from what it follows.
         """
-        config = self._causal.config.get_text_config()
+        config = self.causal.config.get_text_config()
         window, kinds = getattr(config, "sliding_window", None), set(getattr(config, "layer_types", None) or ())
         if window is None or mask.shape[-1] <= window or (kinds and "sliding_attention" not in kinds):
             return self._for_attention(mask)
@@ -86,26 +88,31 @@ class LanguagePolicy(nn.Module):
         return {"full_attention": self._for_attention(mask), "sliding_attention": self._for_attention(near)}
 
     def _for_attention(self, mask: Tensor) -> Tensor:
-        causal = self._causal
+        causal = self.causal
         if causal.config._attn_implementation != "eager":
             return mask
         # eager attention adds the mask to its weights: True would count as 1, and nothing would be hidden
         low = torch.finfo(causal.dtype).min
         return torch.zeros(mask.shape, dtype=causal.dtype, device=mask.device).masked_fill(~mask, low)
 
-    def head(self, hidden: Tensor, tokens: Tensor | None) -> Tensor:
-        """(P, d) -> logits (P, V), or of `tokens` alone (P, len(tokens))."""
-        head = self._causal.get_output_embeddings()
-        if tokens is None:
-            return self._finished(head(hidden))
-        if type(head) is not nn.Linear:  # an adapter on the head, or a quantized one: its weight is not all of it
-            return self._finished(head(hidden)[:, tokens])
-        bias = None if head.bias is None else head.bias[tokens]
-        return self._finished(F.linear(hidden, head.weight[tokens], bias))
+    def head(self, hidden: Tensor, tokens: Tensor | None, *, frozen: bool = False) -> Tensor:
+        """(P, d) -> logits (P, V), or of `tokens` alone (P, len(tokens)). frozen: the head's weights learn nothing."""
+        head = self.causal.get_output_embeddings()
+        if tokens is None or type(head) is not nn.Linear:
+            # an adapter on the head, or a quantized one: its weight is not all of it
+            logits = without_learning(head, hidden) if frozen else head(hidden)
+            return self._finished(logits if tokens is None else logits[:, tokens])
+        weight, bias = (part.detach() if frozen and part is not None else part for part in (head.weight, head.bias))
+        return self._finished(F.linear(hidden, weight[tokens], None if bias is None else bias[tokens]))
+
+    @cached_property
+    def lens(self) -> Lens:
+        """What its intermediate layers would say next. Raises UserError where its layers can't be told."""
+        return Lens(self)
 
     def _finished(self, logits: Tensor) -> Tensor:
         """What some families do to each logit after the head: Granite, Cohere, Gemma."""
-        config = self._causal.config.get_text_config()
+        config = self.causal.config.get_text_config()
         if divisor := getattr(config, "logits_scaling", None):
             logits = logits / divisor
         if factor := getattr(config, "logit_scale", None):
@@ -122,7 +129,7 @@ class LanguagePolicy(nn.Module):
             ours = self.head(self.hidden(ids, torch.arange(3, device=ids.device)[None], None)[0], None).float()
         if not torch.allclose(ours, own, rtol=0.03, atol=0.03 * float(own.abs().max())):
             raise UserError(
-                f"{type(self._causal).__name__} works on its logits after the head in a way that napo does not know",
+                f"{type(self.causal).__name__} works on its logits after the head in a way that napo does not know",
                 remedy="another model family",
             )
 

@@ -2,13 +2,16 @@
 
 Path    token batch -> scoring.shared_prefix -> [scoring.scored] -> objectives
 Takes   the tensors of one batch, on one device; a batch may hold B examples or B positions of a few long rows
-Gives   Scored, with its Side: checked once, when built (shapes, kinds, devices; never values, which would stall a GPU)
+Gives   Scored, with its Side and Tokens: checked once, when built: shapes, kinds, devices, never values, which would
+        stall a GPU
 """
 
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+LOWEST = -1e9  # the logit of what can't be: its exponential is 0, and products with that stay numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +63,69 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
+class Leads:
+    """Which items tokens lead to: the token in column column[e] of place place[e] to order[first[e] : last[e]].
+
+    place, column, first, last: (E,) int64. order: (items,) all items, those whose titles begin alike side by side.
+    A token that leads to no title has no e.
+    """
+
+    place: Tensor
+    column: Tensor
+    first: Tensor
+    last: Tensor
+    order: Tensor
+
+    def mass(self, weights: Tensor, example: Tensor, like: Tensor) -> Tensor:
+        """(T, C), as `like`: the summed weights of the items that each token leads to; 0 where it leads to none.
+
+        weights: (B, items), not negative. example: (T,) whose weights count at each place.
+        """
+        # in double precision: differences of running sums would lose a small weight behind large ones
+        sums = nn.functional.pad(weights[:, self.order].double().cumsum(dim=1), (1, 0))  # (B, items + 1)
+        row = example[self.place]
+        found = torch.zeros_like(like)
+        found[self.place, self.column] = (sums[row, self.last] - sums[row, self.first]).to(like.dtype)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """What the chosen titles' log-probs are made of: T places where a token of one is predicted, C tokens at most each.
+
+    logits: (T, C) of the tokens that compete at a place: all that continue some title, or the whole vocabulary; float32
+    or float64, LOWEST where `allowed` (T, C) is false, behind a place's last token. Their log-softmax at the right
+    token, summed over an example's places, is its chosen log-prob.
+    layers: (layers, T, C) the same of the layers asked for, through the last norm and head, which get no gradient.
+    right: (T,) the column of the title's own token. example: (T,) whose chosen title, in 0 .. B - 1.
+    """
+
+    logits: Tensor
+    layers: Tensor
+    allowed: Tensor
+    right: Tensor
+    example: Tensor
+    leads: Leads
+
+    def __post_init__(self) -> None:
+        shape = self.logits.shape
+        assert len(shape) == 2, f"logits: (T, C), not {tuple(shape)}"
+        assert self.logits.dtype in (torch.float32, torch.float64), f"logits in {self.logits.dtype}"
+        assert self.layers.shape[1:] == shape, (
+            f"layers: (layers, {shape[0]}, {shape[1]}), not {tuple(self.layers.shape)}"
+        )
+        assert self.allowed.shape == shape, f"allowed: {tuple(shape)}, not {tuple(self.allowed.shape)}"
+        for name in ("right", "example"):
+            assert getattr(self, name).shape == shape[:1], f"{name}: ({shape[0]},), one a place"
+
+
+@dataclass(frozen=True, eq=False)
 class Scored:
     """The scored titles of B examples: column 0 is the chosen title, the K columns after it the rejected ones.
 
     policy: (B, 1 + K) log-probs summed over title tokens, nats. lengths: (B, 1 + K) how many places were summed.
-    reference: (B, 1 + K) the same under the frozen start; None where there is none. side: see Side.
+    reference: (B, 1 + K) the same under the frozen start; None where there is none. side: see Side. tokens: see Tokens;
+    None where the objective has no `token_layers`.
     K may be 0: the supervised loss needs no rejected titles. Where sharing is exact E columns more come after the K.
     """
 
@@ -72,6 +133,7 @@ class Scored:
     lengths: Tensor
     reference: Tensor | None = None
     side: Side | None = None
+    tokens: Tokens | None = None
 
     def __post_init__(self) -> None:
         shape = self.policy.shape
@@ -96,7 +158,7 @@ class Scored:
             return self
         own = slice(1 + self.side.rejected.shape[1])
         reference = None if self.reference is None else self.reference[:, own]
-        return Scored(self.policy[:, own], self.lengths[:, own], reference, replace(self.side, lent=None))
+        return Scored(self.policy[:, own], self.lengths[:, own], reference, replace(self.side, lent=None), self.tokens)
 
     def reference_if(self, needed: bool) -> Tensor | None:
         """The reference's log-probs where they are needed, else None; a missing one is our fault, never silence."""

@@ -59,8 +59,7 @@ def title_log_probs(
     arXiv 2504.04178), so that the probabilities of all distinct titles sum to 1. temperature: of the catalog's softmax;
     the log-probabilities come multiplied by it, so that the gradient of a logit keeps its size.
     """
-    by_token = token_log_probs(policy, batch, tree, normalize, temperature)
-    return by_token.new_zeros(batch.titles).index_add(0, batch.title, by_token)
+    return summed(token_log_probs(policy, batch, tree, normalize, temperature), batch)
 
 
 def token_log_probs(
@@ -71,14 +70,31 @@ def token_log_probs(
     temperature: Temperature | None = None,
 ) -> Tensor:
     """(M,) log-probability of each scored token of the batch; summed over titles they are `title_log_probs`."""
+    return out_of_logits(place_logits(policy, batch, tree, normalize), batch, tree, normalize, temperature)
+
+
+def place_logits(policy: Policy, batch: TokenBatch, tree: TreeOnDevice, normalize: Normalize) -> Tensor:
+    """Logits at the batch's places, from one pass: (P, V), or under `catalog` (P, U), of the tree's tokens alone."""
     hidden = policy.hidden(batch.input_ids, batch.positions, None if batch.plain else batch.mask())
     at_places = hidden.flatten(0, 1)[batch.places]  # (P, d)
+    return policy.head(at_places, None if normalize == "vocabulary" else tree.vocabulary)
+
+
+def out_of_logits(
+    logits: Tensor, batch: TokenBatch, tree: TreeOnDevice, normalize: Normalize, temperature: Temperature | None = None
+) -> Tensor:
+    """(M,) `token_log_probs`, out of what `place_logits` gives."""
     if normalize == "vocabulary":
-        return vocabulary_log_probs(policy.head(at_places, None), batch)
-    logits = at_least_float32(policy.head(at_places, tree.vocabulary))
+        return vocabulary_log_probs(logits, batch)
+    logits = at_least_float32(logits)
     tau = None if temperature is None else temperature(logits.detach(), batch, tree)
     by_token = catalog_log_probs(logits if tau is None else logits / tau, batch, tree)
     return by_token if tau is None else by_token * tau
+
+
+def summed(by_token: Tensor, batch: TokenBatch) -> Tensor:
+    """(titles,) of scored tokens (M,)."""
+    return by_token.new_zeros(batch.titles).index_add(0, batch.title, by_token)
 
 
 def vocabulary_log_probs(logits: Tensor, batch: TokenBatch) -> Tensor:

@@ -184,6 +184,20 @@ class PrefixTree:
         return np.argsort(self.leaf, kind="stable"), _starts(np.bincount(self.leaf, minlength=self.nodes))
 
     @cached_property
+    def in_order(self) -> tuple[IntArray, IntArray]:
+        """Items (items,) sorted by their titles' tokens, and begins (nodes,): what lies below a node is one slice.
+
+        It is order[begins[node] : begins[node] + below[node]].
+        """
+        order = np.array(sorted(range(self.items), key=lambda item: self.title(item).tolist()), dtype=np.int64)
+        rank = np.empty_like(order)
+        rank[order] = np.arange(self.items)
+        begins = np.full(self.nodes, self.items, dtype=np.int64)
+        np.minimum.at(begins, self.node, np.repeat(rank, self.lengths))
+        np.minimum.at(begins, self.leaf, rank)
+        return order, begins
+
+    @cached_property
     def onward(self) -> IntArray:
         """(nodes,) where forced places lead from a node: to the first node with a choice, or to the leaf."""
         forced = np.diff(self.child_start) == 1

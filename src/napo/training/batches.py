@@ -80,6 +80,7 @@ class Drawing:
 
     borrow: where what an example takes over from others is to be scored beside its own titles.
     relabel: what of a row trains, and which items are chosen, where that is not what was logged (training.pairs).
+    side: whether the ids of examples are told even where nothing is drawn.
     """
 
     sampler: NegativeSampler | None = None
@@ -87,6 +88,7 @@ class Drawing:
     listed: int = 0
     borrow: Borrow | None = None
     relabel: Callable[[TrainingRow], TrainingRow] | None = None
+    side: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ class TrainingBatches(Dataset[Batch]):
             "rejected": _concatenated([rejected for _, rejected, _ in drawn]),
             "user": _concatenated([np.full(len(row.chosen), row.user) for row, _, _ in drawn]),
         }
-        if settings.drawing.sampler is not None:
+        if settings.drawing.sampler is not None or settings.drawing.side:
             batch["seen"] = self._seen(drawn)
         if settings.auxiliary is not None:
             vectors = [settings.auxiliary.histories(row.user, row.positions) for row, _, _ in drawn]

@@ -82,6 +82,8 @@ def check_rows(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> N
     most = max(range(len(trains)), key=lambda user: len(np.unique(trains[user])))
     if len(trains[most]):
         rejectable(len(prepared.log.catalog), Example(most, NONE, int(trains[most][-1])), trains[most], rejected)
+    if recipe.objective is not None and hasattr(objective := objective_of(recipe.objective), "token_layers"):
+        objective.token_layers(language.policy.lens.depth)
     preference = stages["preference"]
     if preference is not None and preference.form == "trajectory" and not language.shared:
         raise UserError(
@@ -153,7 +155,7 @@ def preference_inputs(
     if (digest := getattr(sampler, "digest", None)) is not None:
         beside["drawn_from"] = digest
     relabel = sampler.relabelled if isinstance(sampler, Pairs) else None
-    drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed, borrow, relabel)
+    drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed, borrow, relabel, side=True)
     vectors = _vectors(prepared, auxiliary()) if objective.needs_auxiliary else None
     batches = _batches(recipe, prepared, language, recipe.preference, (begin, end), drawing, vectors, of.name, spans)
     return StageInputs(

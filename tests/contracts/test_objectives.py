@@ -1,5 +1,7 @@
 """What a trainer may rely on, of every module in napo/objectives, found by folder."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -9,6 +11,7 @@ from napo import plugins
 from napo.objectives._loss import Loss
 from napo.scoring.scored import Scored, Side
 from napo.settings import Strict
+from tests.made_tokens import made_tokens
 
 NAMES = plugins.names("objectives")
 EXAMPLES, REJECTED = 5, 3
@@ -53,6 +56,7 @@ def scored(dtype=torch.float64, *, policy=None, order=None) -> Scored:
         torch.full((EXAMPLES, 1 + REJECTED), 4),
         reference[order].to(dtype),
         side,
+        made_tokens(order, items=40, dtype=dtype),
     )
 
 
@@ -84,7 +88,7 @@ def test_a_reference_can_be_had_and_left_out_where_the_settings_have_the_key(mod
     if "reference" not in module.Settings.model_fields:
         pytest.skip("no such key")
     batch = scored()
-    without = Scored(batch.policy, batch.lengths, None, batch.side)
+    without = replace(batch, reference=None)
     for reference in (True, False):
         objective = module.Objective(module.Settings(reference=reference))
         assert objective.needs_reference == reference
@@ -161,7 +165,9 @@ def test_what_needs_no_rejected_titles_does_without(module):
     if objective.needs_rejected:
         pytest.skip("it does need them")
     batch = scored()
-    alone = Scored(batch.policy[:, :1], batch.lengths[:, :1])
+    assert batch.side is not None
+    side = replace(batch.side, rejected=batch.side.rejected[:, :0], auxiliary=None)
+    alone = Scored(batch.policy[:, :1], batch.lengths[:, :1], None, side, batch.tokens)
     torch.testing.assert_close(objective(alone).losses, objective(batch).losses)
 
 

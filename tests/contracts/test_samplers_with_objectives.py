@@ -9,6 +9,7 @@ from napo.negatives._protocol import Example
 from napo.rng import rng_for
 from napo.scoring.scored import Scored, Side
 from tests.contracts.test_samplers import CONTEXT, ITEMS
+from tests.made_tokens import made_tokens
 
 USERS, REJECTED = 4, (1, 3)
 
@@ -33,7 +34,8 @@ def step_with(sampler, rejected: int) -> Scored:
         auxiliary=torch.einsum("bd,bkd->bk", histories, items[torch.from_numpy(drawn)]),
     )
     policy = -30 * torch.rand(USERS, 1 + rejected, generator=generator)
-    return Scored(policy.requires_grad_(), torch.full((USERS, 1 + rejected), 4), policy.detach() - 1, side)
+    tokens = made_tokens(torch.arange(USERS), ITEMS, policy.dtype)
+    return Scored(policy.requires_grad_(), torch.full((USERS, 1 + rejected), 4), policy.detach() - 1, side, tokens)
 
 
 @pytest.mark.parametrize("rejected", REJECTED)

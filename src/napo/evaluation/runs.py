@@ -134,6 +134,7 @@ NAMES = {
     "dmpo": "DMPO",
     "napo": "NAPO",
     "rosepo": "RosePO",
+    "ilrec": "ILRec",
 }
 
 

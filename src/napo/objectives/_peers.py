@@ -69,8 +69,8 @@ def random_keys(user: Tensor, chosen: Tensor, step: Tensor) -> Tensor:
 
     So ranks, a resumed run and another order of the batch draw the same peers; the global generator is not asked.
     """
-    own = _mix(_mix(user) ^ chosen)
-    return _mix(own[:, None] ^ _mix(own + step))
+    own = mixed(mixed(user) ^ chosen)
+    return mixed(own[:, None] ^ mixed(own + step))
 
 
 def known_items(chosen: Tensor, seen: Tensor, rejected: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def under_own_prompt(items: Tensor, values: Tensor, rejected: Tensor) -> Tensor:
     return table[:, column]
 
 
-def _mix(keys: Tensor) -> Tensor:
+def mixed(keys: Tensor) -> Tensor:
     """The finaliser of SplitMix64, a bijection of int64 that leaves no pattern; products wrap around."""
     keys = keys + -7046029254386353131
     keys = (keys ^ _shifted(keys, 30)) * -4658895280553007687

@@ -108,10 +108,10 @@ class World:
     def preference(self) -> StageInputs:
         return preference_inputs(self.recipe, self.prepared, self.language, self.auxiliary)
 
-    def auxiliary(self) -> SASRec:
+    def auxiliary(self, folds: int = 1, fold: int = 0) -> SASRec:
         """An untrained one: its scores differ, and that is all that most tests need."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(3)
+            torch.manual_seed(3 + fold)
             return SASRec(len(self.prepared.log.catalog), SASRecSettings(width=8, heads=1)).eval()
 
 

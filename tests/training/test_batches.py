@@ -214,7 +214,7 @@ def test_without_rejected_titles_there_is_no_side():
 def test_auxiliary_vectors_are_those_of_what_came_before_and_scores_their_dot_products():
     asked = []
 
-    def encode(histories):
+    def encode(user, histories):
         asked.append(len(histories))
         return np.array([[len(history), history.sum() % 7] for history in histories], dtype=np.float32)
 
@@ -238,7 +238,7 @@ def test_auxiliary_vectors_are_those_of_what_came_before_and_scores_their_dot_pr
 def test_means_of_item_vectors_are_over_the_newest_items_that_the_model_reads():
     items = np.arange(ITEMS, dtype=np.float32)[:, None]
     sequence = np.array([4, 7, 1, 9])
-    vectors = AuxiliaryVectors((sequence,), lambda asked: np.zeros((len(asked), 1), np.float32), items, length=2)
+    vectors = AuxiliaryVectors((sequence,), lambda user, asked: np.zeros((len(asked), 1), np.float32), items, length=2)
     assert vectors.means(0, np.array([0, 1, 2, 3]))[:, 0].tolist() == [0, 4, 5.5, 4]
     late = AuxiliaryVectors((sequence,), vectors.encode, items, begins=np.array([2]))
     assert late.means(0, np.array([2, 3]))[:, 0].tolist() == [5.5, 4]  # (4 + 7) / 2, (4 + 7 + 1) / 3

@@ -30,7 +30,7 @@ def objective(**sharing: object) -> Objective:
 def vectors(split=SPLIT) -> AuxiliaryVectors:
     """Made up: any function of the history will do."""
 
-    def encode(histories):
+    def encode(user, histories):
         return np.array([np.cos(np.arange(1, 5) * (1 + history.sum())) for history in histories], dtype=np.float32)
 
     items = np.random.default_rng(0).normal(size=(ITEMS, 4)).astype(np.float32)

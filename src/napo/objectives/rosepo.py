@@ -9,8 +9,9 @@ Relations   smoothing 0 is DPO, a constant one DPO with `label_smoothing`; `form
 
 RosePO-style: of the paper (arXiv 2410.12519) only the aim is known to us, a smoothing factor for each pair, which a
 preference oracle predicts. Ours are the loss (cDPO's, with a factor for each pair), the factor (Bradley-Terry on the
-auxiliary recommender's scores), its cap, and the fit of the temperature. The recommender has trained on the targets it
-judges: compare `smoothing` in the log with `smoothing_held_out`, the mean over pairs that it never saw.
+auxiliary recommender's scores), its cap, the fit of the temperature, and the folds: a recommender that has trained on
+the targets it judges is too sure of them, so that each user is judged by one that has trained on other folds' users.
+Whether that does it shows in the log: `smoothing` beside `smoothing_held_out`, the mean over pairs of validation.
 """
 
 from collections.abc import Callable
@@ -108,6 +109,12 @@ class Settings(Strict):
         description="Assumed chance that a pair's order is wrong, one for all pairs; null: what the oracle, the"
         " auxiliary recommender, says of each.",
     )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        default=2,
+        description="So many oracles, each trained on the users outside its fold and judging those in it; together they"
+        " cost folds - 1 auxiliary recommenders, and runs on the same data share them. null: the one auxiliary"
+        " recommender, which has trained on the targets that it judges, so that its factors come out too small.",
+    )
     per: Literal["pair", "user"] = Field(
         default="pair", description="Whose the oracle's factor is. user: the mean over the user's pairs in the step."
     )
@@ -157,6 +164,7 @@ class Objective(nn.Module):
         self.settings = settings
         self.needs_reference = settings.reference
         self.needs_auxiliary = settings.smoothing is None
+        self.folds = settings.folds or 1
         self.register_buffer("temperature", torch.tensor(settings.temperature or 1.0))
         self.register_buffer("held_out", torch.tensor(0.0))
 

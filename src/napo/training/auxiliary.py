@@ -10,6 +10,7 @@ of what is predicted, so the row is simply shorter. Chance is keyed by (seed, pu
 run goes on as if nothing had happened.
 """
 
+import hashlib
 import json
 import logging
 import math
@@ -25,7 +26,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from napo.arrays import IntArray
+from napo.arrays import BoolArray, IntArray
 from napo.data.candidates import CandidateLists, draw_candidates
 from napo.data.split import Cases, Split
 from napo.errors import UserError
@@ -92,8 +93,11 @@ def train_sasrec(
     progress: Progress | None = None,
     resume_folder: Path | None = None,
     device: torch.device | str = "cpu",
+    users: BoolArray | None = None,
 ) -> TrainedSASRec:
     """A SASRec trained on the split's training items, with the weights of its best validation.
+
+    users: (users,) whose training items they are; None: all users'.
 
     cases, lists: validation cases and their candidates; by default all of the split's, 20 candidates each.
     resume_folder: where the state is kept at each validation, and gone on from if there is one of the same run.
@@ -106,7 +110,7 @@ def train_sasrec(
         lists = draw_candidates(cases)
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        run = _Run(split, settings, seed, device)
+        run = _Run(split, settings, seed, device, users)
         if resume_folder is not None:
             run.resume(resume_folder)
         while run.epoch < settings.epochs and not run.is_stuck:
@@ -171,13 +175,24 @@ def draw_unseen(seen: IntArray, items: int, shape: tuple[int, int], rng: np.rand
 class _Run:
     """What training remembers between epochs."""
 
-    def __init__(self, split: Split, settings: AuxiliarySettings, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        split: Split,
+        settings: AuxiliarySettings,
+        seed: int,
+        device: torch.device,
+        users: BoolArray | None = None,
+    ) -> None:
         self.settings, self.seed, self.user_keys = settings, seed, split.user_keys
         self.key = {"split": split.digest, "seed": seed, "settings": settings.model_dump()}
+        if users is not None:
+            self.key["users"] = hashlib.sha256(users.tobytes()).hexdigest()
         self.are_windows, self.seen = split.rows is not None, split.seen
         self.trains = [split.train(user) for user in range(len(split.sequences))]
         if self.are_windows:  # with what is before the trained item
             self.trains = [whole if len(own) else own for own, whole in zip(self.trains, split.sequences, strict=True)]
+        if users is not None:
+            self.trains = [items if taken else items[:0] for items, taken in zip(self.trains, users, strict=True)]
         torch.manual_seed(seed_for(seed, "sasrec", "weights"))
         self.model = SASRec(len(split.catalog), settings.model).to(device)
         self.optimizer = torch.optim.AdamW(

@@ -37,12 +37,12 @@ class AuxiliaryVectors:
     def __init__(
         self,
         sequences: tuple[IntArray, ...],
-        encode: Callable[[list[IntArray]], FloatArray],
+        encode: Callable[[int, list[IntArray]], FloatArray],
         items: FloatArray,
         begins: IntArray | None = None,
         length: int | None = None,
     ) -> None:
-        """sequences: each user's items up to the end of training. encode: histories -> (n, d); items: (items, d).
+        """sequences: each user's items up to the end of training. encode: user, histories -> (n, d); items: (items, d).
 
         A score is the dot product of the two. begins: (users,) the first position that is asked for; None: 0.
         length: so many items of a history, the newest, the model reads; None: all of them.
@@ -70,7 +70,7 @@ class AuxiliaryVectors:
             sums = np.concatenate([np.zeros((1, self.items.shape[1])), self.items[sequence].cumsum(0, np.float64)])
             starts = np.zeros_like(stops) if self.length is None else np.maximum(stops - self.length, 0)
             means = (sums[stops] - sums[starts]) / np.maximum(stops - starts, 1)[:, None]
-            self._users[user] = self.encode([sequence[:stop] for stop in stops]), means
+            self._users[user] = self.encode(user, [sequence[:stop] for stop in stops]), means
         return self._users[user]
 
 

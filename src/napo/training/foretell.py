@@ -109,7 +109,7 @@ def _auxiliary(recipe: Recipe, prepared: Prepared) -> float:
     return one_pass * settings.epochs
 
 
-def _no_auxiliary() -> Any:
+def _no_auxiliary(folds: int = 1, fold: int = 0) -> Any:
     raise AssertionError("these rows need no auxiliary model")
 
 

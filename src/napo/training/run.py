@@ -18,6 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
+from napo.arrays import BoolArray
 from napo.data.address import rooted as database_from
 from napo.data.histories import Histories
 from napo.data.prepare import Prepared, key_of, prepare
@@ -34,6 +37,7 @@ from napo.recipe import Recipe, check_methods, differences, load_recipe
 from napo.recipe_checks import is_path
 from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasrec
 from napo.training.callbacks import Watch
+from napo.training.oracle import folds_of
 from napo.training.processes import alone_in, device, is_main, join_ranks, main_first, meet
 from napo.training.rounds import Rounds, told
 from napo.training.stage import Outcome, run_stage
@@ -121,37 +125,53 @@ class Workbench:
         check_rows(recipe, self.prepared, language)
         return language
 
-    def auxiliary(self) -> SASRec:
-        """The auxiliary recommender, trained or taken from an earlier run with the same data and settings."""
-        recipe = self.recipe
-        if self.auxiliary_if_made is None:
-            if recipe.auxiliary is None:
-                raise UserError(
-                    "this recipe needs an auxiliary recommender", where="auxiliary", remedy="`name: sasrec`"
-                )
-            settings = AuxiliarySettings(**recipe.auxiliary.settings)
-            folder = self._stage("auxiliary", settings.model_dump())
-            with alone_in(folder, lambda: self.progress.say("SASRec: another run trains it; waiting for it to end")):
-                if is_main() and not (folder / "model" / "config.json").is_file():
-                    trained = self._train_auxiliary(settings, folder)
-                    trained.model.save(folder / "model")
-                    with write_aside(folder / "outcome.json") as aside:
-                        aside.write_text(json.dumps({"best": asdict(trained.best), "seconds": trained.seconds}))
-                meet()
-            self.auxiliary_if_made = SASRec.load(folder / "model", device())
-        return self.auxiliary_if_made
+    def auxiliary(self, folds: int = 1, fold: int = 0) -> SASRec:
+        """The auxiliary recommender, trained or taken from an earlier run with the same data and settings.
 
-    def _train_auxiliary(self, settings: AuxiliarySettings, folder: Path) -> TrainedSASRec:
+        folds: where more than one, it has trained on the users of the other folds alone (training.oracle).
+        """
+        recipe = self.recipe
+        if recipe.auxiliary is None:
+            raise UserError("this recipe needs an auxiliary recommender", where="auxiliary", remedy="`name: sasrec`")
+        if folds == 1 and self.auxiliary_if_made is not None:
+            return self.auxiliary_if_made
+        settings = AuxiliarySettings(**recipe.auxiliary.settings)
+        name, users, made_by = "SASRec", None, settings.model_dump()
+        if folds > 1:
+            name, made_by = f"SASRec, fold {fold + 1} of {folds}", {**made_by, "fold": [fold, folds]}
+            users = folds_of(self.prepared.split, folds, recipe.seed) != fold
+        folder = self._stage("auxiliary", made_by)
+        with alone_in(folder, lambda: self.progress.say(f"{name}: another run trains it; waiting for it to end")):
+            if is_main() and not (folder / "model" / "config.json").is_file():
+                trained = self._train_auxiliary(settings, folder, name, users)
+                trained.model.save(folder / "model")
+                with write_aside(folder / "outcome.json") as aside:
+                    aside.write_text(json.dumps({"best": asdict(trained.best), "seconds": trained.seconds}))
+            meet()
+        model = SASRec.load(folder / "model", device())
+        if folds == 1:
+            self.auxiliary_if_made = model
+        return model
+
+    def _train_auxiliary(
+        self, settings: AuxiliarySettings, folder: Path, name: str, users: BoolArray | None
+    ) -> TrainedSASRec:
+        """users: whose events it is trained on, and validated on; None: everyone's."""
         prepared = self.prepared
+        cases, lists = prepared.valid, prepared.valid_lists
+        if users is not None:
+            judged = np.flatnonzero(users[cases.user])
+            cases, lists = cases.take(judged), lists.take(judged)
         return train_sasrec(
             prepared.split,
             settings,
             self.recipe.seed,
-            cases=prepared.valid,
-            lists=prepared.valid_lists,
-            progress=self.progress.stage("SASRec"),
+            cases=cases,
+            lists=lists,
+            progress=self.progress.stage(name),
             resume_folder=folder / "state",
             device=device(),
+            users=users,
         )
 
     def supervised(self, language: LanguageModel) -> Outcome:

@@ -5,8 +5,8 @@ Takes   Method; Prepared, LanguageModel, a function that gives the auxiliary mod
 Gives   NegativeSampler, Labeller
 """
 
-from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from napo import plugins
 from napo.data.exposures import known_to_training
@@ -21,7 +21,11 @@ from napo.negatives._protocol import Exposed, NegativeSampler, SamplerContext
 from napo.recipe_keys import Method
 from napo.training.generation import Generator
 
-Auxiliary = Callable[[], SASRec]
+
+class Auxiliary(Protocol):
+    """Gives the auxiliary recommender where it is needed; with folds, one that has not trained on that fold's users."""
+
+    def __call__(self, folds: int = 1, fold: int = 0) -> SASRec: ...
 
 
 def labeller_of(method: Method, prepared: Prepared, language: LanguageModel, auxiliary: Auxiliary) -> Labeller:

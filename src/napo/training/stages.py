@@ -14,13 +14,12 @@ import numpy as np
 import torch
 
 from napo import plugins
-from napo.arrays import FloatArray, IntArray
+from napo.arrays import IntArray
 from napo.data.prepare import Prepared, key_of
 from napo.errors import UserError
 from napo.evaluation.runs import display_name
 from napo.models.language import LanguageModel
 from napo.models.pretrained import weights_digest
-from napo.models.sasrec import SASRec
 from napo.models.tokens import tokenizer_digest
 from napo.negatives._protocol import Example, NegativeSampler, rejectable
 from napo.objectives import sft
@@ -31,7 +30,7 @@ from napo.scoring.batch import NONE
 from napo.scoring.temperature import AdaptiveTemperature
 from napo.training.batches import AuxiliaryVectors, Drawing, RowSettings, TrainingBatches
 from napo.training.examples import Layout, Limits, Plan, Span, check_titles_fit, kept_back
-from napo.training.oracle import held_out_margins
+from napo.training.oracle import Judges, folds_of, held_out_margins
 from napo.training.pairs import Pairs, kept_pairs, make_pairs
 from napo.training.processes import ranks
 from napo.training.samplers import Auxiliary, labeller_of, sampler_of
@@ -141,10 +140,13 @@ def preference_inputs(
     listed = recipe.candidates.count if recipe.prompt.kind == "list" else 0
     borrow = getattr(objective, "borrow", None)
     beside: dict[str, Any] = {} if borrow is None else {"borrow": recipe.objective.settings}
-    calibrate = getattr(objective, "calibrate", None)
-    if calibrate is not None:
-        assert sampler is not None
-        calibrate(held_out_margins(prepared.valid, sampler, auxiliary(), recipe.negatives.count, recipe.seed))
+    vectors = None
+    if objective.needs_auxiliary:
+        judges = _judges(recipe, prepared, auxiliary, getattr(objective, "folds", 1))
+        vectors = _vectors(prepared, judges)
+        if (calibrate := getattr(objective, "calibrate", None)) is not None:
+            assert sampler is not None
+            calibrate(held_out_margins(prepared.valid, sampler, judges, recipe.negatives.count, recipe.seed))
     begin, _, end = _positives(recipe, prepared)
     of, spans = part or WHOLE, None
     if part is not None or hasattr(sampler, "propose"):
@@ -156,7 +158,6 @@ def preference_inputs(
         beside["drawn_from"] = digest
     relabel = sampler.relabelled if isinstance(sampler, Pairs) else None
     drawing = Drawing(sampler, 0 if plain else recipe.negatives.count, listed, borrow, relabel, side=True)
-    vectors = _vectors(prepared, auxiliary()) if objective.needs_auxiliary else None
     batches = _batches(recipe, prepared, language, recipe.preference, (begin, end), drawing, vectors, of.name, spans)
     return StageInputs(
         name=display_name(recipe) if part is None else part.name,
@@ -312,15 +313,17 @@ def _pairs(
     )
 
 
-def _vectors(prepared: Prepared, model: SASRec) -> AuxiliaryVectors:
-    def encode(histories: list[IntArray]) -> FloatArray:
-        vectors: FloatArray = model.sequence_vectors(histories).cpu().numpy()
-        return vectors
+def _judges(recipe: Recipe, prepared: Prepared, auxiliary: Auxiliary, folds: int) -> Judges:
+    if folds == 1:
+        return Judges.alone(auxiliary(), len(prepared.split.sequences))
+    fold = folds_of(prepared.split, folds, recipe.seed)
+    return Judges(tuple(auxiliary(folds, index) for index in range(folds)), fold)
 
-    split = prepared.split
+
+def _vectors(prepared: Prepared, judges: Judges) -> AuxiliaryVectors:
+    split, length = prepared.split, judges.models[0].settings.max_length
     trains = tuple(sequence[:stop] for sequence, stop in zip(split.sequences, split.valid_from.tolist(), strict=True))
-    items = model.item_vectors.cpu().numpy()
-    return AuxiliaryVectors(trains, encode, items, split.begins, model.settings.max_length)
+    return AuxiliaryVectors(trains, judges.history_vectors, judges.item_vectors, split.begins, length)
 
 
 def _temperature(recipe: Recipe) -> AdaptiveTemperature | None:

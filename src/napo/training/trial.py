@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from napo.errors import UserError
 from napo.objectives._loss import Loss
 from napo.plugins import GUIDE
-from napo.scoring.scored import Scored, Side
+from napo.scoring.scored import Leads, Scored, Side, Tokens
 
 EXAMPLES, ITEMS, WIDTH = 3, 50, 8
 
@@ -63,7 +63,19 @@ def made_up(objective: Any, rejected: int) -> Scored:
         known |= {"item_vectors": torch.randn(ITEMS, WIDTH), "auxiliary": torch.randn(EXAMPLES, columns)}
     own, others = items[:, 1 : 1 + columns], items[:, 1 + columns :]
     side = Side(chosen=items[:, 0], rejected=own, user=torch.arange(EXAMPLES), seen=others, **known)
-    return Scored(policy, torch.full((EXAMPLES, 1 + columns), 2), reference, side)
+    return Scored(policy, torch.full((EXAMPLES, 1 + columns), 2), reference, side, _tokens(objective))
+
+
+def _tokens(objective: Any) -> Tokens | None:
+    """One place an example, where each item is a token, of a model of two layers; None where nobody asks."""
+    if not hasattr(objective, "token_layers"):
+        return None
+    places, items = torch.arange(EXAMPLES), torch.arange(ITEMS)
+    drawn = torch.randn(1 + len(objective.token_layers(2)), EXAMPLES, ITEMS)
+    column = items.repeat(EXAMPLES)
+    leads = Leads(places.repeat_interleave(ITEMS), column, column, column + 1, items)
+    allowed = torch.ones(EXAMPLES, ITEMS, dtype=torch.bool)
+    return Tokens(drawn[0], drawn[1:], allowed, torch.zeros_like(places), places, leads)
 
 
 def _wrong(what: str, file: Path, error: Exception | None = None) -> UserError:

@@ -1,5 +1,7 @@
 """The numbers are those of a pencil: one place, five tokens, the right one in column 0, two intermediate layers."""
 
+import json
+import math
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -8,7 +10,9 @@ import torch
 from hypothesis import given, settings
 from pydantic import ValidationError
 
+from napo.data.prepare import prepare
 from napo.errors import UserError
+from napo.models.language import create
 from napo.objectives import sft
 from napo.objectives._self_hard import (
     as_many,
@@ -22,8 +26,11 @@ from napo.objectives._self_hard import (
 )
 from napo.objectives.ilrec import Objective, Settings, ilrec_loss, layers_asked
 from napo.scoring.scored import LOWEST, Scored
+from napo.training.module import PreferenceModule
+from napo.training.run import train_recipe
 from tests.contracts.test_objectives import scored
 from tests.made_tokens import made_tokens
+from tests.tiny_world import Quiet, World, tiny_recipe
 
 quick = settings(deadline=None, max_examples=30)
 
@@ -357,3 +364,44 @@ def test_layers_are_counted_from_one(layers):
     with pytest.raises(ValidationError):
         Settings(layers=layers)
     assert Settings.model_validate({"layers": [1, 2]}).layers == (1, 2)
+
+
+@pytest.mark.slow
+def test_a_real_model_with_an_adapter_takes_steps_of_one_pass_each_from_four_layers(tmp_path):
+    recipe = tiny_recipe(
+        tmp_path / "data",
+        objective={"name": "ilrec"},
+        model={"name": "smollm2-135m-instruct", "lora": {"r": 4}, "precision": "float32"},  # bfloat16 creeps on a CPU
+        prompt={"max_tokens": 128},
+        sft=None,
+        preference={"epochs": 0.2, "batch": 2},  # 3 steps of 2 rows
+        evaluation={"validation_cases": 4},
+    )
+    prepared = prepare(recipe)
+    language = create(recipe.model, prepared.log.catalog, recipe.prompt, recipe.normalize, recipe.seed)
+    made = World(recipe, prepared, language)
+    inputs = made.preference()
+    policy, batch = made.language.policy, inputs.batches[0]
+    objective = inputs.objective
+    assert objective.token_layers(policy.lens.depth) == (26, 27, 28, 29)
+    items = torch.from_numpy(inputs.batches.settings.auxiliary.items)
+    module = PreferenceModule(policy, objective, made.language.tree, "catalog", None, items)
+    passes = []
+    handle = policy.causal.base_model.register_forward_hook(lambda *given: passes.append(1))
+    loss = module(batch)
+    loss.losses.sum().backward()
+    handle.remove()
+    assert len(passes) == 1
+    learnt = [name for name, part in module.named_parameters() if part.grad is not None and part.grad.any()]
+    assert learnt
+    assert all("lora" in name for name in learnt)
+    assert loss.figures["distillation"] > 0
+
+    run = train_recipe(recipe, tmp_path / "run", progress=Quiet())
+    lines = [json.loads(line) for line in (run.stages["preference"] / "metrics.jsonl").read_text().splitlines()]
+    trained = [line for line in lines if "loss" in line]
+    assert trained
+    assert all(
+        math.isfinite(line[name]) for line in trained for name in ("loss", "self_hard", "distillation", "reward")
+    )
+    assert run.outcomes["preference"].steps == 3

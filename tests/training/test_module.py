@@ -70,6 +70,7 @@ def test_every_example_has_its_ids_beside_its_log_probs(world):
     torch.testing.assert_close(scored.side.rejected, batch["rejected"])
     torch.testing.assert_close(scored.side.auxiliary, batch["auxiliary"])
     assert scored.lengths.shape == scored.policy.shape == (len(batch["chosen"]), 4)
+    assert scored.tokens is None  # nobody asked for them
 
 
 def test_the_states_of_objective_and_temperature_are_saved_with_the_module(world):

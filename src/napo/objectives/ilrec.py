@@ -137,6 +137,11 @@ class Settings(Strict):
         default=1.0,
         description="What the auxiliary recommender's scores are divided by before their softmax over the catalog.",
     )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        default=None,
+        description="So many recommenders in place of the one, each judging the users that it has not trained on; they"
+        " cost folds - 1 of it. null: the auxiliary recommender, which has trained on the targets that it softens.",
+    )
     per: Literal["title", "token"] = Field(
         default="title", description="title: sums over a title's places, as in SFT. token: means over them."
     )
@@ -159,6 +164,7 @@ class Objective(nn.Module):
         super().__init__()
         self.settings = settings
         self.needs_auxiliary = settings.reward > 0
+        self.folds = settings.folds or 1
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def token_layers(self, depth: int) -> tuple[int, ...]:

@@ -68,8 +68,8 @@ def titles_and_tokens(
     chosen: (B,) the number of each example's chosen title. Forced places, under `catalog`, are left out there too.
     Memory: T rows of V logits a layer, or of U under `catalog`; T places of chosen titles.
     """
-    example = chosen.new_full((batch.titles,), -1).index_copy(0, chosen, torch.arange(len(chosen)).to(chosen))
-    example = example[batch.title]  # (M,)
+    numbers = torch.arange(len(chosen), device=chosen.device)
+    example = chosen.new_full((batch.titles,), -1).index_copy(0, chosen, numbers)[batch.title]  # (M,)
     own = example >= 0
     rows, target = batch.place[own], batch.target[own]  # (T,)
     nodes = batch.nodes[rows]

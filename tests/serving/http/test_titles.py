@@ -24,6 +24,13 @@ def test_case_accents_and_slips_do_not_matter():
     assert INDEX.suggest("Aliens (1968)")[0] == "Aliens (1986)"
 
 
+def test_a_slip_is_nearer_than_another_title_with_a_word_in_common():
+    titles = ["Sling Blade (1996)", "Blade Runner (1982)", "Blade (1998)"]
+    index = TitleIndex(titles, np.array([9, 2, 1]))
+    assert titles[index.search("blade runer", 2)[0]] == "Blade Runner (1982)"
+    assert index.suggest("Bladde (1998)")[0] == "Blade (1998)"
+
+
 def test_nothing_is_like_nothing():
     assert found("") == []
     assert found("   ") == []

@@ -6,14 +6,17 @@ Gives   items, the likeliest first
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rapidfuzz import fuzz, process
 
 from napo.arrays import IntArray
 
+Nearness = Callable[[str, str], float]
+
 ALIKE = 60  # of 100: less is no typing error, but another title
+CLOSER = 50  # titles that are compared once more
 LONGEST = 200  # letters of a query that are read
 
 
@@ -40,17 +43,22 @@ class TitleIndex:
                 word.append(item)
         found = dict.fromkeys([*self._by_popularity(begin), *self._by_popularity(word)])
         if len(found) < limit:
-            found |= dict.fromkeys(self._alike(wanted, limit))
+            found |= dict.fromkeys(self._alike(wanted, limit, fuzz.partial_ratio))  # a part of a title is typed
         return list(found)[:limit]
 
     def suggest(self, text: str) -> list[str]:
         """The titles nearest to a whole one that was mistyped."""
-        found = dict.fromkeys(self.titles[item] for item in self._alike(folded(text[:LONGEST]), 6))
+        found = dict.fromkeys(self.titles[item] for item in self._alike(folded(text[:LONGEST]), 6, fuzz.ratio))
         return list(found)[:3]
 
-    def _alike(self, wanted: str, limit: int) -> list[int]:
-        matches = process.extract(wanted, self._folded, scorer=fuzz.WRatio, limit=limit, score_cutoff=ALIKE)
-        return [item for _, _, item in matches]
+    def _alike(self, wanted: str, limit: int, nearness: Nearness) -> list[int]:
+        # WRatio forgives any order of words, and is content with one in common: what is nearer as it stands goes first
+        matches = process.extract(
+            wanted, self._folded, scorer=fuzz.WRatio, limit=max(limit, CLOSER), score_cutoff=ALIKE
+        )
+        near = {item: nearness(wanted, title) for title, _, item in matches}
+        order = sorted(matches, key=lambda match: (-near[match[2]], -match[1], -self.popularity[match[2]], match[2]))
+        return [item for _, _, item in order[:limit]]
 
     def _by_popularity(self, items: list[int]) -> list[int]:
         return [items[place] for place in np.argsort(-self.popularity[np.array(items, dtype=np.int64)], kind="stable")]

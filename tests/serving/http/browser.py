@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from napo.events.store import EventStore
 from napo.serving.http.app import create_app
 from napo.serving.http.models import ServedModels
 from napo.serving.http.settings import ServerSettings
@@ -23,11 +24,17 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: 
 
 
 @contextmanager
-def listening(folders: Mapping[str, Path], load: Callable[[Path, int], Any], **settings: Any) -> Iterator[str]:
+def listening(
+    folders: Mapping[str, Path],
+    load: Callable[[Path, int], Any],
+    *,
+    store: EventStore | None = None,
+    **settings: Any,
+) -> Iterator[str]:
     """The address of a server in a thread of its own."""
     kept = ServerSettings(port=0, **settings)
     models = ServedModels(folders, kept, load=load)
-    server = uvicorn.Server(uvicorn.Config(create_app(models, kept), port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(create_app(models, kept, store=store), port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

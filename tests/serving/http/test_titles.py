@@ -24,6 +24,12 @@ def test_case_accents_and_slips_do_not_matter():
     assert INDEX.suggest("Aliens (1968)")[0] == "Aliens (1986)"
 
 
+def test_every_letter_is_folded_for_good():
+    letters = [chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+    assert [letter for letter in letters if folded(folded(letter)) != folded(letter)] == []
+    assert folded("\N{MATHEMATICAL BOLD CAPITAL A}") == "a"
+
+
 def test_a_slip_is_nearer_than_another_title_with_a_word_in_common():
     titles = ["Sling Blade (1996)", "Blade Runner (1982)", "Blade (1998)"]
     index = TitleIndex(titles, np.array([9, 2, 1]))

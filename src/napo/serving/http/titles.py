@@ -66,5 +66,7 @@ class TitleIndex:
 
 def folded(text: str) -> str:
     """Without case, accents and repeated blanks: `Amélie ` and `amelie` are one."""
-    apart = unicodedata.normalize("NFKD", text.casefold())
+    apart = text
+    for _ in range(2):  # some letters show their case only when taken apart: the mathematical bold A is an A
+        apart = unicodedata.normalize("NFKD", apart.casefold())
     return " ".join("".join(letter for letter in apart if not unicodedata.combining(letter)).split())

@@ -29,6 +29,7 @@ def test_every_shipped_objective_passes(name, tmp_path):
 def test_the_guides_example_passes(tmp_path):
     tried(tmp_path, example())
     tried(tmp_path, example(), rejected=1)
+    tried(tmp_path, example(), rejected=200)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from napo.objectives._loss import Loss
 from napo.plugins import GUIDE
 from napo.scoring.scored import Leads, Scored, Side, Tokens
 
-EXAMPLES, ITEMS, WIDTH = 3, 50, 8
+EXAMPLES, OTHERS, WIDTH = 3, 50, 8
 
 
 def try_out(objective: nn.Module, file: Path, rejected: int) -> None:
@@ -56,25 +56,26 @@ def made_up(objective: Any, rejected: int) -> Scored:
     columns = rejected if objective.needs_rejected else 0
     policy = (-6 * torch.rand(EXAMPLES, 1 + columns) - 1).requires_grad_()
     reference = policy.detach() + 0.3 * torch.randn(EXAMPLES, 1 + columns) if objective.needs_reference else None
-    items = torch.stack([torch.randperm(ITEMS)[: 1 + columns + 5] for _ in range(EXAMPLES)])
+    catalog = 1 + columns + OTHERS
+    items = torch.stack([torch.randperm(catalog)[: 1 + columns + 5] for _ in range(EXAMPLES)])
     known: dict[str, Tensor] = {}
     if objective.needs_auxiliary:
         known = {name: torch.randn(EXAMPLES, WIDTH) for name in ("history_vectors", "history_means")}
-        known |= {"item_vectors": torch.randn(ITEMS, WIDTH), "auxiliary": torch.randn(EXAMPLES, columns)}
+        known |= {"item_vectors": torch.randn(catalog, WIDTH), "auxiliary": torch.randn(EXAMPLES, columns)}
     own, others = items[:, 1 : 1 + columns], items[:, 1 + columns :]
     side = Side(chosen=items[:, 0], rejected=own, user=torch.arange(EXAMPLES), seen=others, **known)
-    return Scored(policy, torch.full((EXAMPLES, 1 + columns), 2), reference, side, _tokens(objective))
+    return Scored(policy, torch.full((EXAMPLES, 1 + columns), 2), reference, side, _tokens(objective, catalog))
 
 
-def _tokens(objective: Any) -> Tokens | None:
+def _tokens(objective: Any, catalog: int) -> Tokens | None:
     """One place an example, where each item is a token, of a model of two layers; None where nobody asks."""
     if not hasattr(objective, "token_layers"):
         return None
-    places, items = torch.arange(EXAMPLES), torch.arange(ITEMS)
-    drawn = torch.randn(1 + len(objective.token_layers(2)), EXAMPLES, ITEMS)
+    places, items = torch.arange(EXAMPLES), torch.arange(catalog)
+    drawn = torch.randn(1 + len(objective.token_layers(2)), EXAMPLES, catalog)
     column = items.repeat(EXAMPLES)
-    leads = Leads(places.repeat_interleave(ITEMS), column, column, column + 1, items)
-    allowed = torch.ones(EXAMPLES, ITEMS, dtype=torch.bool)
+    leads = Leads(places.repeat_interleave(catalog), column, column, column + 1, items)
+    allowed = torch.ones(EXAMPLES, catalog, dtype=torch.bool)
     return Tokens(drawn[0], drawn[1:], allowed, torch.zeros_like(places), places, leads)
 
 

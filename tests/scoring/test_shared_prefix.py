@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from napo.models.policy import LanguagePolicy
 from napo.scoring.batch import Frame, Row, pack
 from napo.scoring.naive import naive_title_log_probs
 from napo.scoring.shared_prefix import TreeOnDevice, judging, title_log_probs
@@ -18,6 +17,7 @@ from tests.scoring.toys import (
     E,
     ToyPolicy,
     catalog_tree,
+    gradients,
     ids,
     language_policy,
     toy_tree,
@@ -32,14 +32,6 @@ TOY_FRAME = Frame(ids(END))
 def shared(policy, rows, frame, normalize, tree=None, pad=0):
     tree = tree or catalog_tree()
     return title_log_probs(policy, pack(rows, tree, frame, normalize, pad), TreeOnDevice(tree), normalize)
-
-
-def gradients(policy: LanguagePolicy, log_probs: torch.Tensor) -> list[torch.Tensor]:
-    """Of a sum in which every title has a weight of its own."""
-    weights = torch.linspace(-1, 2, len(log_probs), dtype=log_probs.dtype)
-    parameters = list(policy.parameters())
-    found = torch.autograd.grad((weights * log_probs).sum(), parameters, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
 @SHAPES

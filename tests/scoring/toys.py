@@ -243,3 +243,11 @@ ROWS = {
 
 def catalog_tree() -> PrefixTree:
     return PrefixTree.build(TITLES, end=1)
+
+
+def gradients(policy: LanguagePolicy, log_probs: Tensor) -> list[Tensor]:
+    """Of a sum in which every title has a weight of its own."""
+    weights = torch.linspace(-1, 2, len(log_probs), dtype=log_probs.dtype, device=log_probs.device)
+    parameters = list(policy.parameters())
+    found = torch.autograd.grad((weights * log_probs).sum(), parameters, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]

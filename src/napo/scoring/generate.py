@@ -146,13 +146,8 @@ class _Draws(_Beams):
     def __init__(self, model: TitleModel, mask: Mask, excluded: IntArray, k: int, sampling: Sampling, key: Key) -> None:
         super().__init__(model, mask, excluded, k)
         self.sampling, self.key = sampling, key
-        self.asked = self.open
         # of each node come to: log-prob under the sampling, and the model's own
         self.walked: dict[int, tuple[float, ...]] = {int(self.tree.onward[0] if self.jumps else 0): (0.0, 0.0)}
-
-    def ask(self, width: int) -> IntArray:
-        self.asked = super().ask(width)
-        return self.asked
 
     def take(self, children: Children) -> None:
         for number, (node, score) in enumerate(zip(self.asked, self.asked_scores, strict=True)):
@@ -180,7 +175,6 @@ class _Repeats(Search):
     def __init__(self, model: TitleModel, mask: Mask, excluded: IntArray, k: int, sampling: Sampling, key: Key) -> None:
         super().__init__(model, mask, excluded)
         self.sampling, self.key = sampling, key
-        self.asked = self.open
         self.counts = {int(self.tree.onward[0] if self.jumps else 0): k}
         self.found: list[tuple[IntArray, FloatArray]] = []
         self.arrive(np.zeros(1, dtype=np.int64), np.zeros(1))
@@ -188,10 +182,6 @@ class _Repeats(Search):
     @property
     def bound(self) -> float:
         return -np.inf
-
-    def ask(self, width: int) -> IntArray:
-        self.asked = super().ask(width)
-        return self.asked
 
     def take(self, children: Children) -> None:
         for number, (node, score) in enumerate(zip(self.asked, self.asked_scores, strict=True)):

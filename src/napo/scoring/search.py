@@ -142,6 +142,7 @@ class Search(ABC):
         self.open_at[_closed_nodes(self.tree, mask, excluded)] = False
         self.open: IntArray = NONE
         self.open_scores: FloatArray = np.empty(0)
+        self.asked: IntArray = NONE  # nodes that are being expanded, and their scores
         self.asked_scores: FloatArray = np.empty(0)
 
     @property
@@ -161,8 +162,8 @@ class Search(ABC):
         if len(nodes) > width:
             now = np.argpartition(-scores, width - 1)
         self.open, self.open_scores = nodes[now[width:]], scores[now[width:]]
-        self.asked_scores = scores[now[:width]]
-        return nodes[now[:width]]
+        self.asked, self.asked_scores = nodes[now[:width]], scores[now[:width]]
+        return self.asked
 
     def take(self, children: Children) -> None:
         """The answer to `ask`."""

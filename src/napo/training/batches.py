@@ -282,3 +282,14 @@ def _as_dict(tokens: TokenBatch) -> Batch:
 
 def _concatenated(parts: list[IntArray]) -> Tensor:
     return torch.from_numpy(np.concatenate(parts).astype(np.int64))
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """A batch with all its tensors on the device."""
+    where: Batch = {}
+    for name, value in batch.items():
+        if isinstance(value, dict):
+            where[name] = moved(value, device)
+        else:
+            where[name] = value.to(device) if isinstance(value, Tensor) else value
+    return where

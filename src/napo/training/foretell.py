@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from napo import plugins
 from napo.data.prepare import Prepared
 from napo.evaluation.protocols import evaluate_candidates
 from napo.models.language import LanguageModel, create, recipe_dropout
 from napo.recipe_keys import Method, Recipe
 from napo.training.auxiliary import AuxiliarySettings, train_sasrec
+from napo.training.batches import moved
 from napo.training.module import PreferenceModule
 from napo.training.processes import device
 from napo.training.stage import StageInputs
-from napo.training.stages import preference_inputs, supervised_inputs
+from napo.training.stages import objective_of, preference_inputs, supervised_inputs
 from napo.training.trainer import memory_gb
 
 _LOOKED_AT = 50  # validation cases that are timed
@@ -65,8 +65,7 @@ def foretell(recipe: Recipe, prepared: Prepared) -> Forecast:
     if recipe.objective is not None and recipe.preference is not None:
         same = recipe.model_copy(update={"objective": _SAME_ROWS})
         inputs = preference_inputs(same, prepared, language, _no_auxiliary)
-        module = plugins.load("objectives", recipe.objective.name)
-        objective = plugins.objective(recipe.objective.name, module.Settings(**recipe.objective.settings))
+        objective = objective_of(recipe.objective)
         # where there is a reference, every row is run forward once more
         seconds["preference"] = _stage(inputs, language, forwards=int(objective.needs_reference))
     return Forecast(seconds, memory_gb())
@@ -83,7 +82,7 @@ def _stage(inputs: StageInputs, language: LanguageModel, *, forwards: int) -> fl
 
     def step(index: int) -> None:
         module.train()
-        module(_moved(inputs.batches[index])).losses.mean().backward()
+        module(moved(inputs.batches[index], device())).losses.mean().backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -111,16 +110,6 @@ def _auxiliary(recipe: Recipe, prepared: Prepared) -> float:
 
 def _no_auxiliary(folds: int = 1, fold: int = 0) -> Any:
     raise AssertionError("these rows need no auxiliary model")
-
-
-def _moved(batch: dict[str, Any]) -> dict[str, Any]:
-    def moved(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: moved(inner) for name, inner in value.items()}
-        return value.to(device()) if isinstance(value, torch.Tensor) else value
-
-    made: dict[str, Any] = moved(batch)
-    return made
 
 
 def _timed(run: Callable[[], Any]) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from napo.errors import UserError
 from napo.files import write_aside
-from napo.training.batches import TrainingBatches
+from napo.training.batches import TrainingBatches, moved
 from napo.training.module import PreferenceModule
 
 MADE_BY = "made_by"
@@ -58,17 +58,13 @@ def _make(
     found = []
     for index in range(len(batches)):
         batch = batches[index]
-        moved = {"tokens": _moved(batch["tokens"], device), "columns": batch["columns"].to(device)}
+        titles = moved({name: batch[name] for name in ("tokens", "columns")}, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            found.append(module.scored(moved).policy.cpu())
+            found.append(module.scored(titles).policy.cpu())
         if progress is not None:
             progress(index + 1, len(batches))
     module.train(training)
     return found
-
-
-def _moved(tokens: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
 
 
 def _read(path: Path, made_by: Mapping[str, Any], items: int) -> list[Tensor]:

@@ -18,7 +18,7 @@ from napo.errors import UserError
 if TYPE_CHECKING:
     from napo.events.store import EventStore
 
-NEEDED = ("fastapi", "uvicorn", "prometheus_client", "rapidfuzz")
+NEEDED = ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "rapidfuzz")
 
 
 def serve(

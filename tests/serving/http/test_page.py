@@ -32,6 +32,17 @@ def test_with_a_token_the_page_itself_is_open_and_what_it_asks_for_is_not():
         assert client.get("/v1/models").status_code == client.get("/report").status_code == 401
 
 
+def test_the_page_of_the_paths_loads_all_that_it_names_from_this_server():
+    with server(token=TOKEN) as client:
+        page = client.get("/docs")
+        named = re.findall(r'(?:src|href)="(?!data:)([^"]*)"', page.text)
+        assert len(named) == 4
+        assert all(re.match(r"/(?!/)", path) for path in named), named  # not //host either
+        assert [client.get(path).status_code for path in named] == [200] * 4
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert not re.search(r"https?:", page.text + client.get("/docs.js").text)
+
+
 def test_a_runs_report_is_one_click_away_and_a_path_never_leads_elsewhere(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
@@ -169,3 +180,18 @@ def test_nothing_serious_stands_in_the_way_of_a_screen_reader_or_a_phone(address
         found = Axe().run(page).response["violations"]
         assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing to scroll sideways
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_paths_can_be_read_and_tried_and_no_other_host_is_asked(address):
+    with browsing(address) as page:
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{address}/docs")
+        page.get_by_text("/v1/models").click()
+        page.get_by_role("button", name="Try it out").click()
+        page.get_by_role("button", name="Execute").click()
+        page.get_by_text('"columns"').first.wait_for()
+        assert [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))] == []
+        assert page.wrong == []

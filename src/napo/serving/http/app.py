@@ -69,6 +69,7 @@ def create_app(
         version=__version__,
         summary="Recommendations of language models over catalogs of titles.",
         lifespan=lifespan,
+        docs_url=None,  # ours: http.page
         redoc_url=None,
         responses=MISTAKES,
     )

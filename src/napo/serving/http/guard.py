@@ -21,9 +21,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# nothing of anybody is there
 OPEN = frozenset(
-    {"/healthz", "/readyz", "/docs", "/openapi.json", "/", "/page.css", "/page.js"}
-)  # nothing of anybody is there
+    {"/healthz", "/readyz", "/openapi.json", "/", "/page.css", "/page.js"}
+    | {"/docs", "/docs.js", "/swagger-ui.css", "/swagger-ui.js"}
+)
 
 
 class Guard:

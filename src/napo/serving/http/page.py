@@ -1,4 +1,4 @@
-"""The page for people: three files that come with the package, and each run's report.
+"""The page for people, the page of the server's paths, and each run's report.
 
 Path    HTTP -> [serving.http.page] -> the files beside it; models, which know where a report lies
 Takes   nothing of a request but a model's name
@@ -21,17 +21,23 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-FILES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+HTML, CSS, SCRIPT = (f"text/{kind}; charset=utf-8" for kind in ("html", "css", "javascript"))
+FILES = {  # where each lies: package, file, kind
+    "/": ("napo.serving.http", "page.html", HTML),
+    "/page.css": ("napo.serving.http", "page.css", CSS),
+    "/page.js": ("napo.serving.http", "page.js", SCRIPT),
+    "/docs": ("napo.serving.http", "docs.html", HTML),
+    "/docs.js": ("napo.serving.http", "docs.js", SCRIPT),
+    # FastAPI's own /docs loads these from the net; this package carries them, and nothing else of it is used
+    "/swagger-ui.css": ("fastapi_offline", "swagger-ui.css", CSS),
+    "/swagger-ui.js": ("fastapi_offline", "swagger-ui-bundle.js", SCRIPT),
 }
 
 
 def add_page(app: FastAPI, models: ServedModels) -> None:
-    """The page at `/`, and `/report` of each model that has one."""
-    for path, (name, kind) in FILES.items():
-        content = (files("napo.serving.http") / "static" / name).read_bytes()
+    """The page at `/`, the server's paths at `/docs`, and `/report` of each model that has one."""
+    for path, (package, name, kind) in FILES.items():
+        content = (files(package) / "static" / name).read_bytes()
         app.add_api_route(path, _gives(content, kind), include_in_schema=False)
 
     @app.get("/report", tags=["look"], response_class=Response)
@@ -40,7 +46,7 @@ def add_page(app: FastAPI, models: ServedModels) -> None:
         found = report_of(models.folder(models.named(model).name))
         if found is None:
             raise HTTPException(404, "this model's folder has no report: `napo evaluate RUN` writes one")
-        return _page(found.read_bytes(), "text/html; charset=utf-8")
+        return _page(found.read_bytes(), HTML)
 
 
 def report_of(folder: Path) -> Path | None:

@@ -23,7 +23,11 @@ NEEDED = ("fastapi", "fastapi_offline", "uvicorn", "prometheus_client", "rapidfu
 
 def serve(
     runs: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]RUN", help="Folders of finished runs, or what `napo export` wrote.")
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]RUN",
+            help="Folders of finished runs, or what `napo export` wrote; latest: the run of runs/ that ended last.",
+        ),
     ],
     host: Annotated[
         str, typer.Option(help="Where to listen. Anything but this machine alone needs a token.")
@@ -57,7 +61,7 @@ def serve(
 ) -> None:
     """Answer over HTTP: recommendations of one run or several, side by side.
 
-    Example: napo serve runs/napo sft=runs/sft --port 8000
+    Example: napo serve latest; napo serve runs/napo sft=runs/sft --port 8000
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise UserError(f"serving needs {', '.join(missing)}", where="napo serve", remedy="pip install 'napo[serve]'")

@@ -1,5 +1,6 @@
 """Models under their names; one taken in another's place while requests are under way."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -195,3 +196,19 @@ def test_runs_have_the_names_of_their_folders_or_those_that_were_given(tmp_path)
     }
     with pytest.raises(UserError, match="two runs would be served as 'x'"):
         named_folders(["a/x", "b/x"])
+
+
+def test_latest_is_the_run_that_ended_last_whatever_began_since(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no run in runs/ has ended"):
+        named_folders(["latest"])
+    for name, ended in (("older", 1_000), ("newer", 2_000)):
+        model = tmp_path / "runs" / name / "model"
+        model.mkdir(parents=True)
+        (model / "napo.json").touch()
+        os.utime(model / "napo.json", (ended, ended))
+    (tmp_path / "runs" / "begun").mkdir()
+    assert named_folders(["latest", "sft=runs/older"]) == {"newer": Path("runs/newer"), "sft": Path("runs/older")}
+    assert named_folders(["best=latest"]) == {"best": Path("runs/newer")}
+    (tmp_path / "latest").mkdir()  # a folder of that name is meant
+    assert named_folders(["latest"]) == {"latest": Path("latest")}

@@ -17,16 +17,18 @@ import numpy as np
 
 from napo.arrays import IntArray
 from napo.errors import UserError, did_you_mean
+from napo.models.language import META
 from napo.serving.answer import Recommendations
 from napo.serving.explain import Explanation
 from napo.serving.history import Named
 from napo.serving.http.batcher import Batcher
 from napo.serving.http.settings import ServerSettings
 from napo.serving.http.titles import TitleIndex
-from napo.serving.recommender import Recommender
+from napo.serving.recommender import MODEL, Recommender
 from napo.serving.request import Asked, Request
 
 log = logging.getLogger(__name__)
+LATEST = "latest"
 
 
 class UnknownModel(UserError):
@@ -209,15 +211,31 @@ class ServedModels:
 
 
 def named_folders(runs: Sequence[str]) -> dict[str, Path]:
-    """`NAME=FOLDER`, or a folder under its own name. Raises UserError where two have one name."""
+    """`NAME=FOLDER`, or a folder under its own name; the folder `latest` is the run of `runs/` that ended last.
+
+    Raises UserError where two have one name.
+    """
     folders: dict[str, Path] = {}
     for text in runs:
         name, equals, path = text.partition("=")
-        folder = Path(path if equals and not Path(text).exists() else text)
-        name = name if equals and not Path(text).exists() else folder.resolve().name
+        given = bool(equals) and not Path(text).exists()
+        folder = Path(path if given else text)
+        if str(folder) == LATEST and not folder.exists():
+            folder = latest_run()
+        name = name if given else folder.resolve().name
         if name in folders:
             raise UserError(
                 f"two runs would be served as {name!r}", where=text, remedy=f"give one of them a name: other={folder}"
             )
         folders[name] = folder
     return folders
+
+
+def latest_run(below: Path = Path("runs")) -> Path:
+    """The run whose model was written last. Raises UserError where none has ended."""
+    ended = list(below.glob(f"*/{MODEL}/{META}"))
+    if not ended:
+        raise UserError(
+            f"no run in {below}/ has ended", where=LATEST, remedy="`napo train ...`, or name a run's folder"
+        )
+    return max(ended, key=lambda file: file.stat().st_mtime_ns).parents[1]

@@ -7,7 +7,7 @@ READY := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu lint format bench crosscheck clean
+.PHONY: help install demo test test-slow test-gpu lint format docs bench crosscheck clean
 
 help:
 	@echo "make demo       train, judge and ask a small recommender; FULL=1 for the whole of it"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-slow  the slow tests"
 	@echo "make test-gpu   the tests that need a CUDA GPU"
 	@echo "make lint       style and types alone;  make format  mends the style"
+	@echo "make docs       the documentation as a site, in build/site"
 	@echo "make bench      the benchmarks"
 	@echo "make crosscheck our metrics against ranx and RecTools, in an environment of their own"
 	@echo "make clean      removes what was built here, runs/ excepted"
@@ -50,6 +51,9 @@ format: $(READY)
 
 test-gpu: $(READY)
 	$(ONE_THREAD) $(BIN)/pytest tests/gpu
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run

@@ -1,13 +1,13 @@
 """What is in the package that is built from here, and what it asks for."""
 
 import re
-import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.wheels import built_wheel
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -45,20 +45,9 @@ def test_pins_are_versions_alone():
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_templates_and_the_mark_of_typed_code(tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "LICENSE"):
-        (source / name).write_bytes((ROOT / name).read_bytes())
-    for path in (ROOT / "src").rglob("*"):
-        if path.suffix in {".py", ".txt", ".typed"} and "egg-info" not in str(path):
-            copy = source / path.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
-    subprocess.run([*build, str(tmp_path), str(source)], check=True)
-    (wheel,) = tmp_path.glob("napo-*.whl")
-    with zipfile.ZipFile(wheel) as packed:
+def test_the_wheel_holds_the_templates_and_the_page_and_the_mark_of_typed_code(tmp_path):
+    with zipfile.ZipFile(built_wheel(tmp_path)) as packed:
         names = packed.namelist()
     assert {"napo/py.typed", "napo/prompts/next.txt", "napo/prompts/list.txt", "napo/cli/__init__.py"} <= set(names)
+    assert {"napo/serving/http/static/page.html", "napo/serving/http/static/docs.js"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -133,6 +133,7 @@ def _rooted(layer: Layer) -> dict[str, Any]:
         # a model's name may be a folder or a GGUF file: then it starts or ends like one
         ("model", "name", lambda text: _names_folder(text) or text.endswith(".gguf")),
         *((section, key, _names_folder) for section, key in EMBEDDERS),
+        ("refresh", "run", lambda text: True),
         ("prompt", "template", is_path),
         ("objective", "name", plugins.is_file),
     ):

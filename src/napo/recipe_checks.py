@@ -81,6 +81,11 @@ def _data_clashes(recipe: Recipe) -> Iterator[Clash]:
     if rows and recipe.split.min_rating is not None:
         what = "`split.min_rating` needs ratings, and rows of (history, next item) have none"
         yield Clash(("split.min_rating", "data.test"), what, "leave it out")
+    if recipe.refresh is not None and recipe.data.catalog is None:
+        what = "`refresh` goes on with the earlier run's items, and no `data.catalog` says what these are"
+        yield Clash(
+            ("refresh", "data.catalog"), what, "`data.catalog: RUN/model/catalog.parquet`, or napo train --from"
+        )
     if "legacy" in recipe.evaluation.protocols and not rows:
         what = "`evaluation.protocols` legacy ranks the lists that `data.test` brings, and `data` names no rows"
         yield Clash(("evaluation.protocols", "data.test"), what, "leave `legacy` out")

@@ -52,6 +52,7 @@ class DataSection(Section, DataSettings):
     interactions: FilePath | None = None
     items: FilePath | None = None
     exposures: FilePath | None = None
+    catalog: FilePath | None = None
     train: FilePath | None = None
     valid: FilePath | None = None
     test: FilePath | None = None
@@ -182,6 +183,13 @@ class RoundsSection(Section):
     keep: Literal["round", "look", "last"] = "round"
 
 
+class RefreshSection(Section):
+    """The run goes on from a finished one with a newer log; `napo train --from` writes this (docs/refresh.md)."""
+
+    run: FilePath  # the earlier run's folder
+    replay: Share = 0.5  # of what a pass trains, the share that the earlier run knew
+
+
 class Negatives(Method):
     name: Word = "uniform"
     count: Count = 3  # rejected items of an example
@@ -219,6 +227,7 @@ class Recipe(Section):
     objective: Method | None = None  # by name, or a file of one's own: ./my_loss.py; None: no preference stage
     negatives: Negatives = Negatives(name="uniform")
     rounds: RoundsSection | None = None  # None: the preference stage is trained once
+    refresh: RefreshSection | None = None  # None: the model begins as `model` says
     evaluation: EvaluationSection = EvaluationSection()
     seed: Whole = 0
 
@@ -239,6 +248,10 @@ class Recipe(Section):
             del data["rounds"]
         if self.evaluation.nearest is None:
             del data["evaluation"]["nearest"]
+        if self.refresh is None:
+            del data["refresh"]
+        if self.data.catalog is None:
+            del data["data"]["catalog"], data["data"]["renamed"]
         return data
 
     def resolved_yaml(self) -> str:

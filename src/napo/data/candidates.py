@@ -188,8 +188,8 @@ def _first_of_distinct_titles(
 
 def _too_few(split: Split, user: int, found: int, count: int) -> UserError:
     return UserError(
-        f"a list of {count} candidates needs {count - 1} items that the user never met, and user "
-        f"{split.user_keys[user]!r} leaves {found} of the catalog's {len(split.catalog):,}",
+        f"a list of {count} candidates needs {count - 1} items that the user never met, and one user "
+        f"leaves {found} of the catalog's {len(split.catalog):,}",
         where="evaluation.candidates",
         remedy=f"use at most {found + 1} candidates, or a larger catalog",
     )

@@ -17,7 +17,8 @@ from typing import Any
 
 import polars as pl
 
-from napo.data.formats import open_table
+from napo.data.formats import Told, open_table
+from napo.data.known_items import KnownItems, joined
 from napo.data.log import InteractionLog, make_log
 from napo.data.readers import Columns, read_events, read_items
 from napo.data.settings import DataSettings
@@ -27,7 +28,8 @@ from napo.files import folder_aside
 
 MANIFEST, LOG, ITEMS, EXPOSURES = "manifest.json", "log.parquet", "items.parquet", "exposures.parquet"
 _FORM = 1  # of the folder; a later one that can't be read by us has another number
-_FILES = {"source", "interactions", "items", "exposures"}  # named in the manifest without their folders
+# the manifest names the files without their folders
+_FILES = {"source", "interactions", "items", "exposures", "catalog", "renamed"}
 
 
 def write_converted(
@@ -80,6 +82,7 @@ def is_converted(path: Path) -> bool:
 def read_converted(folder: Path, settings: DataSettings) -> InteractionLog:
     """The log of a folder, with the counts and notes of its making; `repeats` and `core` may leave out more.
 
+    `items` may name more items where the log goes on from an earlier catalog, and say other things of these.
     Raises UserError where the files are not those that were written, or lack what `repeats` asks for.
     """
     made = _manifest(folder)
@@ -91,11 +94,17 @@ def read_converted(folder: Path, settings: DataSettings) -> InteractionLog:
             remedy="leave `repeats` out, or make the folder anew: napo data convert --repeats ...",
         )
     unread, tally = Tally(), Tally()
+    items = read_items(open_table(folder / ITEMS), Columns(), unread)
+    if settings.items is not None:
+        told = Told(settings.encoding, settings.separator)
+        more = read_items(open_table(settings.items, told, format=settings.items_format), settings.columns, tally)
+        items = joined(more, items.join(more, on="item", how="anti", maintain_order="left"), str(settings.items))
     log = make_log(
         read_events(open_table(folder / LOG), Columns(), unread),
-        read_items(open_table(folder / ITEMS), Columns(), unread),
+        items,
         repeats=settings.repeats or rules["repeats"],
         core=settings.core,
+        known=KnownItems.of(settings),
         tally=tally,
         where=str(folder),
     )

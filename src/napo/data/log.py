@@ -15,6 +15,7 @@ from napo.arrays import IntArray
 from napo.data._digest import digest_of
 from napo.data.catalog import Catalog
 from napo.data.events import Events, core_of, numbered, once
+from napo.data.known_items import KnownItems
 from napo.data.settings import Repeats, Untitled
 from napo.data.tally import Tally as Tally
 from napo.data.titles import titled_items
@@ -63,6 +64,7 @@ def make_log(
     repeats: Repeats = "first",
     untitled: Untitled = "stop",
     core: int | None = None,
+    known: KnownItems | None = None,
     tally: Tally | None = None,
     where: str | None = None,
 ) -> InteractionLog:
@@ -73,13 +75,17 @@ def make_log(
     the default, an event is always a first meeting, so no target can have been seen before; ratings are never summed.
     untitled: what to do with items without a title: stop with an error, drop their events, or take the id as title.
     core: leave out users and items with fewer events, until none is left; of the catalog too.
+    known: items that keep the numbers of an earlier catalog, whether or not anything is said of them here.
     """
     tally = tally or Tally()
     read = once(numbered(events, tally), repeats, tally)
-    titled = titled_items(read, items, untitled, tally, where).sort("item")
+    if known is not None:
+        items = known.with_missing(read.titles if items is None else items, tally, where)
+    titled = titled_items(read, items, untitled, tally, where)
+    titled = titled.sort("item") if known is None else known.first(titled, tally, where)
     frame = _of_the_catalog(read, titled, tally)
     if core is not None:
-        frame, titled = _core(frame, titled, core, tally)
+        frame, titled = _core(frame, titled, core, tally, 0 if known is None else len(known))
     if frame.height == 0:
         raise UserError("no events are left", where=where, remedy=_what_was_left_out(tally))
     present, users = _renumbered(frame["user"].to_numpy(), len(read.users))
@@ -111,12 +117,14 @@ def _of_the_catalog(events: Events, titled: pl.DataFrame, tally: Tally) -> pl.Da
     return frame
 
 
-def _core(frame: pl.DataFrame, titled: pl.DataFrame, core: int, tally: Tally) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The core's events, and the catalog's rows of its items."""
+def _core(
+    frame: pl.DataFrame, titled: pl.DataFrame, core: int, tally: Tally, known: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The core's events, and the catalog's rows of its items and of the first `known`."""
     users = frame["user"].n_unique()
     stay, rounds = core_of(frame["user"].to_numpy(), frame["item"].to_numpy(), core)
     left = frame.filter(pl.Series(stay))
-    present, items = _renumbered(left["item"].to_numpy(), titled.height)
+    present, items = _renumbered(left["item"].to_numpy(), titled.height, known)
     gone = (frame.height - left.height, users - left["user"].n_unique(), titled.height - len(present))
     for name, number in zip(("events", "users", "items"), gone, strict=True):
         tally.count(f"{name}_outside_core", number)
@@ -127,9 +135,11 @@ def _core(frame: pl.DataFrame, titled: pl.DataFrame, core: int, tally: Tally) ->
     return left.with_columns(pl.Series("item", items)), titled[present]
 
 
-def _renumbered(numbers: IntArray, size: int) -> tuple[IntArray, IntArray]:
-    """The numbers that occur, in order; and all of them, counted through from 0 without gaps."""
-    present = np.flatnonzero(np.bincount(numbers, minlength=size))
+def _renumbered(numbers: IntArray, size: int, known: int = 0) -> tuple[IntArray, IntArray]:
+    """The numbers that occur or are below `known`, in order; and all of `numbers`, counted through without gaps."""
+    occurs = np.bincount(numbers, minlength=size) > 0
+    occurs[:known] = True
+    present = np.flatnonzero(occurs)
     new = np.zeros(size, dtype=np.int32)
     new[present] = np.arange(len(present), dtype=np.int32)
     return present, new[numbers]

@@ -18,6 +18,7 @@ import numpy as np
 from napo.data.candidates import CandidateLists, draw_candidates, released_candidates
 from napo.data.item_groups import ItemGroups, item_groups
 from napo.data.log import InteractionLog
+from napo.data.news import News
 from napo.data.settings import Columns, DataSettings
 from napo.data.source import load_source
 from napo.data.split import Cases, Part, Split, SplitSettings, make_split
@@ -44,6 +45,7 @@ class Prepared:
     all_valid_lists: CandidateLists
     legacy: Mapping[Part, tuple[Cases, CandidateLists]] = field(default_factory=dict)
     groups: tuple[ItemGroups, ...] = ()  # by which results are broken down
+    news: News | None = None  # what an earlier run did not know, where a run goes on from one
 
     @cached_property
     def key(self) -> str:

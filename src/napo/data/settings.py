@@ -20,12 +20,13 @@ Format = Literal["csv", "parquet", "recbole", "json", "movielens", "amazon", "st
 TimeUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
 Untitled = Literal["stop", "drop", "id"]
 Repeats = Literal["first", "last", "all"]
+Renamed = Literal["stop", "old", "new"]
 SplitName = Literal["last_tenth", "leave_one_out", "global_time", "users", "files"]
 MaskSeen = Literal["history", "none"]
 OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")  # a time zone such as +01:00
 
 ROW_FILES = ("train", "valid", "test")  # the keys under `data:` that name files of rows
-DATA_FILES = ("interactions", "items", "exposures", *ROW_FILES)  # those that name files
+DATA_FILES = ("interactions", "items", "exposures", "catalog", *ROW_FILES)  # those that name files
 
 
 class Columns(Strict):
@@ -53,6 +54,8 @@ class DataSettings(Strict):
     `napo data convert` wrote; without `items` the log's own title column is used.
     exposures: a file of what users were shown and did not take (`user`, `item`, `time`, and where known `position` and
     `propensity`), for negatives `exposed`; `napo data from-events` writes one.
+    catalog: the `catalog.parquet` of an earlier run, whose items keep their numbers, also where the files lack them
+    now; new ones come behind. renamed: where an item has another title now, `stop`, or take the `old` or the `new` one.
     database: instead of `interactions`, such as postgresql://user@host/name, sqlite:///shop.db or a DuckDB file; its
     password is never kept. query, items_query: the SQL that gives the events, and where there is no `items` the titles.
     format, items_format: of the two files; told from the file.
@@ -73,6 +76,8 @@ class DataSettings(Strict):
     interactions: Path | None = None
     items: Path | None = None
     exposures: Path | None = None
+    catalog: Path | None = None
+    renamed: Renamed = "stop"
     train: Path | None = None
     valid: Path | None = None
     test: Path | None = None
@@ -103,6 +108,8 @@ class DataSettings(Strict):
             raise ValueError("rows need `valid` and `test`, and `items` for the titles")
         if rows and self.exposures is not None:
             raise ValueError("`exposures` go with a log of users, and rows are none")
+        if rows and self.catalog is not None:
+            raise ValueError("`catalog` goes with a log of users, and rows are none")
         if self.source is not None and self.items is not None:
             raise ValueError("`items` goes with `interactions`; a `source` has its own")
         if self.database is None and (self.query is not None or self.items_query is not None):

@@ -12,6 +12,7 @@ from napo.data.database import open_query
 from napo.data.exposures import with_exposures
 from napo.data.fetch import cached
 from napo.data.formats import OpenFile, Told, open_table
+from napo.data.known_items import KnownItems
 from napo.data.log import InteractionLog, make_log
 from napo.data.readers import read_events, read_items
 from napo.data.settings import DataSettings as DataSettings
@@ -50,6 +51,7 @@ def _log_of(settings: DataSettings) -> InteractionLog:
         repeats=settings.repeats or "first",
         untitled=settings.untitled,
         core=settings.core,
+        known=KnownItems.of(settings),
         tally=tally,
         where=str((items or log).path),
     )
@@ -82,7 +84,7 @@ def _of_folder(folder: Path, settings: DataSettings) -> InteractionLog:
             where=str(folder),
             remedy="name a file, or make one of the folder's files into such: napo data convert LOG --out FOLDER",
         )
-    if settings.items is not None:
+    if settings.items is not None and settings.catalog is None:
         raise UserError("a converted log has its own items", where=str(folder), remedy="leave `items` out")
     return read_converted(folder, settings)
 

@@ -40,6 +40,20 @@ class Appended:
     repeated: int
 
 
+def holds_events(address: Address) -> bool:
+    """Whether a database has a table of events; nothing is made there. Raises UserError where it can't be reached."""
+    if address.kind == "duckdb" or (address.path is not None and not address.path.is_file()):
+        return False
+    if address.kind == "postgresql":
+        _check_driver()
+    store = EventStore(engine_of(address, WAIT), address)
+    try:
+        with store._asked():
+            return bool(sa.inspect(store._engine).has_table(EVENTS.name))
+    finally:
+        store.close()
+
+
 class EventStore:
     """Events by the order in which they came. Threads may share one; any number of processes may open one database."""
 

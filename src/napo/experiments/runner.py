@@ -23,7 +23,7 @@ from napo.experiments.cell import CELL, CELLS, DONE, PLANNED, cell_process
 from napo.experiments.plan import Cell, Plan
 from napo.files import write_aside
 from napo.recipe_reading import to_yaml
-from napo.training.run import rooted
+from napo.training.kept_files import rooted
 
 # asked in the usual way, whether there is a GPU, the server that processes are copied from could give them none
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")

@@ -30,7 +30,11 @@ def make_tokenizer(titles: Sequence[str], texts: Sequence[str], vocabulary: int)
         show_progress=False,
     )
     tokenizer.train_from_iterator([*titles, *texts], trainer)
-    # the begin token is put before a text: a prompt begins with it
+    return fast_tokenizer(tokenizer)
+
+
+def fast_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """It as transformers has them. The begin token is put before a text: a prompt begins with it."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, pad_token=END, add_bos_token=True
     )

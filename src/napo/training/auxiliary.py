@@ -183,7 +183,7 @@ class _Run:
         device: torch.device,
         users: BoolArray | None = None,
     ) -> None:
-        self.settings, self.seed, self.user_keys = settings, seed, split.user_keys
+        self.settings, self.seed = settings, seed
         self.key = {"split": split.digest, "seed": seed, "settings": settings.model_dump()}
         if users is not None:
             self.key["users"] = hashlib.sha256(users.tobytes()).hexdigest()
@@ -270,7 +270,7 @@ class _Run:
         seen, items = np.unique(self.seen(user)), self.model.items.num_embeddings
         if len(seen) == items:
             raise UserError(
-                f"user {self.user_keys[user]!r} took every item: `{self.settings.model.loss}` finds no negative",
+                f"one user took every item: `{self.settings.model.loss}` finds no negative",
                 remedy="loss: ce",
             )
         rng = rng_for(self.seed, "negatives", self.epoch, user, row)

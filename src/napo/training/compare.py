@@ -32,6 +32,7 @@ from napo.evaluation.runs import display_name
 from napo.evaluation.table import ResultTable
 from napo.models.sasrec_scorer import SASRecScorer
 from napo.recipe import Recipe, differences
+from napo.training.before import BEFORE, judge_before
 from napo.training.callbacks import BEST
 from napo.training.processes import is_main
 from napo.training.run import Progress, Run, train_recipe
@@ -118,13 +119,20 @@ def compare_recipes(
 
 
 def judged_alone(run: Run) -> Comparison:
-    """One finished run among the baselines. The row to compare with is its supervised start, or else popularity."""
+    """One finished run among the baselines. The row to compare with is its supervised start, or else popularity; of a
+    run that goes on from an earlier one, that one's model.
+    """
     name, judged = display_name(run.recipe), _Judged()
     if started := set(run.outcomes) == {"sft", "preference"}:  # whoever reads the row below has to see what it was
         with supervised_start(run):
             judged.add(run, START, auxiliary=True)
     judged.add(run, name, auxiliary=not started)
-    return judged.compared([_in_short(run, name)], START if started else "popularity")
+    base = START if started else "popularity"
+    if run.recipe.refresh is not None:
+        base = BEFORE
+        for protocol, result in judge_before(run).items():
+            judged.results[protocol][BEFORE] = [result]
+    return judged.compared([_in_short(run, name)], base)
 
 
 @contextmanager

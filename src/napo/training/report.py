@@ -16,6 +16,7 @@ from napo.evaluation.report import GroupTable, Judged, ReportData, ReportTable, 
 from napo.evaluation.results import FullResult, Result
 from napo.evaluation.table import ResultTable
 from napo.files import write_aside
+from napo.training.before import Refreshed
 from napo.training.compare import Comparison, Trained, judged_alone
 from napo.training.run import RUN, Run
 
@@ -29,11 +30,25 @@ def write_run(run: Run, *, command: str) -> tuple[Comparison, Path]:
     """Judge a finished run among the baselines, and put the report into its folder."""
     comparison = judged_alone(run)
     title = f"{comparison.runs[0].name} on {run.recipe.data.label}"
-    return comparison, write_comparison(comparison, run.folder, command=command, title=title)
+    before = None if run.recipe.refresh is None else Refreshed.of(run, comparison.runs[0].name, comparison.results)
+    if before is not None:
+        before.save(run.folder)
+    path = write_comparison(comparison, run.folder, command=command, title=title, refreshed=before)
+    return comparison, path
 
 
-def write_comparison(comparison: Comparison, out: Path, *, command: str, title: str | None = None) -> Path:
-    """report.html with its pictures, the tables as Markdown, and everything as JSON."""
+def write_comparison(
+    comparison: Comparison,
+    out: Path,
+    *,
+    command: str,
+    title: str | None = None,
+    refreshed: Refreshed | None = None,
+) -> Path:
+    """report.html with its pictures, the tables as Markdown, and everything as JSON.
+
+    refreshed: what a run brought that goes on from an earlier one.
+    """
     first = comparison.runs[0]
     said = json.loads((first.folder / RUN).read_text(encoding="utf-8"))
     verdicts = [line for name, table in comparison.tables.items() for line in in_words(name, table)]
@@ -41,10 +56,14 @@ def write_comparison(comparison: Comparison, out: Path, *, command: str, title: 
     data = ReportData(
         title=title or f"Comparison on {first.recipe.data.label}",
         command=command,
-        verdicts=[*verdicts, *_stage_verdicts(comparison.runs, stages)],
+        verdicts=[*(refreshed.lines if refreshed else ()), *verdicts, *_stage_verdicts(comparison.runs, stages)],
         judged=[_judged(name, table, comparison.results[name]) for name, table in comparison.tables.items()],
         stages=stages,
-        counts={"Read": _numbers(said["read"]), "Split": _numbers(said["counts"])},
+        counts={
+            "Read": _numbers(said["read"]),
+            "Split": _numbers(said["counts"]),
+            **({"Refresh": refreshed.counts} if refreshed else {}),
+        },
         notes=said.get("notes", ()),
         settings={run.name: run.recipe.resolved_yaml() for run in comparison.runs if run.seed == first.seed},
         made_with=_made_with(said),

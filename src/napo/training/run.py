@@ -11,7 +11,7 @@ by a hash of all that made them, so every method starts from the very same weigh
 import json
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -21,27 +21,34 @@ from typing import Any, Protocol
 import numpy as np
 
 from napo.arrays import BoolArray
-from napo.data.address import rooted as database_from
 from napo.data.histories import Histories
 from napo.data.prepare import Prepared, key_of, prepare
-from napo.data.settings import DATA_FILES
 from napo.errors import UserError
 from napo.evaluation.runs import MODEL, RECIPE
 from napo.files import folder_aside, write_aside
 from napo.models.language import LanguageModel, create, recipe_dropout
-from napo.models.pretrained import KNOWN, weights_digest
+from napo.models.pretrained import weights_digest
 from napo.models.sasrec import SASRec
 from napo.models.tokens import tokenizer_digest
 from napo.plugins import file_digest
 from napo.recipe import Recipe, check_methods, differences, load_recipe
-from napo.recipe_checks import is_path
 from napo.training.auxiliary import AuxiliarySettings, TrainedSASRec, train_sasrec
 from napo.training.callbacks import Watch
+from napo.training.kept_files import rooted, to_keep, with_kept, write_recipe
 from napo.training.oracle import folds_of
 from napo.training.processes import alone_in, device, is_main, join_ranks, main_first, meet
+from napo.training.refresh import going_on, reference_of, with_news
 from napo.training.rounds import Rounds, told
 from napo.training.stage import Outcome, run_stage
-from napo.training.stages import check_rows, fallen_back, objective_of, overlap, preference_inputs, supervised_inputs
+from napo.training.stages import (
+    check_rows,
+    fallen_back,
+    objective_of,
+    overlap,
+    preference_inputs,
+    refreshed,
+    supervised_inputs,
+)
 from napo.training.trial import try_out
 
 log = logging.getLogger(__name__)
@@ -67,6 +74,7 @@ class Run:
     language: LanguageModel
     auxiliary: SASRec | None
     stages: dict[str, Path]  # where each stage's metrics and best weights lie
+    auxiliary_seconds: float = 0.0  # what fitting it took, in this run or in one that shares it
 
 
 def train_recipe(
@@ -89,9 +97,9 @@ def train_recipe(
     recipe = rooted(check_methods(recipe))
     join_ranks()
     progress = progress if is_main() else _Silent()
-    own = recipe.objective.file if recipe.objective is not None else None
-    recipe = _with_objective(recipe, None if own is None else out.resolve() / own.name)
-    bench, language = _begin(recipe, own, out, resume, progress, shared or out.parent / "stages")
+    kept = to_keep(recipe)
+    recipe = with_kept(recipe, out.resolve())
+    bench, language = _begin(recipe, kept, out, resume, progress, shared or out.parent / "stages")
     bench.watch = watch
     prepared, outcomes = bench.prepared, dict[str, Outcome]()
     if need_auxiliary and recipe.auxiliary is not None:
@@ -105,7 +113,8 @@ def train_recipe(
             language.save(aside)
             Histories.of(prepared.split).save(aside)  # so that the model can recommend by user key
     meet()
-    return Run(out, recipe, prepared, outcomes, language, bench.auxiliary_if_made, bench.stages)
+    made = (bench.auxiliary_if_made, bench.stages, bench.auxiliary_seconds)
+    return Run(out, recipe, prepared, outcomes, language, *made)
 
 
 class Workbench:
@@ -115,12 +124,16 @@ class Workbench:
         self.recipe, self.prepared, self.shared, self.progress = recipe, prepared, shared, progress
         self.auxiliary_if_made: SASRec | None = None
         self.stages: dict[str, Path] = {}
+        self.auxiliary_seconds = 0.0
         self.watch: Watch | None = None  # who is shown the looks of the last stage
 
     def start(self) -> LanguageModel:
         """The model before any training. Raises UserError for what would stop a stage later."""
-        recipe = self.recipe
-        language = create(recipe.model, self.prepared.log.catalog, recipe.prompt, recipe.normalize, recipe.seed)
+        recipe, catalog = self.recipe, self.prepared.log.catalog
+        if recipe.refresh is not None:
+            language = going_on(recipe, catalog)
+        else:
+            language = create(recipe.model, catalog, recipe.prompt, recipe.normalize, recipe.seed)
         language.policy.to(device())
         check_rows(recipe, self.prepared, language)
         return language
@@ -148,6 +161,7 @@ class Workbench:
                 with write_aside(folder / "outcome.json") as aside:
                     aside.write_text(json.dumps({"best": asdict(trained.best), "seconds": trained.seconds}))
             meet()
+        self.auxiliary_seconds += json.loads((folder / "outcome.json").read_text(encoding="utf-8"))["seconds"]
         model = SASRec.load(folder / "model", device())
         if folds == 1:
             self.auxiliary_if_made = model
@@ -187,6 +201,7 @@ class Workbench:
             "weights": weights_digest(language.model),
             "dropout": recipe.model.dropout.model_dump(),
             "sft": recipe.sft.model_dump(mode="json", exclude={"save_every"}),
+            **refreshed(recipe, self.prepared),
         }
         folder = self._stage("sft", made_by)
         self.stages["sft"] = folder
@@ -214,7 +229,8 @@ class Workbench:
             kept=folder,
             told=told(self.progress, "proposals"),
         )
-        inputs = replace(inputs, references=self.shared)
+        start = reference_of(recipe, self.prepared.log.catalog, folder)
+        inputs = replace(inputs, references=self.shared, reference_from=start)
         fallen = fallen_back(recipe, self.prepared, inputs.batches.settings.drawing.sampler)
         if fallen is not None and is_main():
             self._say_fallen_back(fallen, folder)
@@ -239,18 +255,19 @@ class Workbench:
 
 
 def _begin(
-    recipe: Recipe, own: Path | None, out: Path, resume: bool, progress: Progress, shared: Path
+    recipe: Recipe, kept: Mapping[str, Path], out: Path, resume: bool, progress: Progress, shared: Path
 ) -> tuple[Workbench, LanguageModel]:
     """All that comes before training. A mistake that shows here leaves no folder: a mended recipe can have its name.
 
-    own: the file of the user's objective. A copy of it stays in the run's folder, and the copy is what trains.
+    kept: files of which a copy stays in the run's folder, by its name there; the copy is what trains.
     """
+    own = kept.get(recipe.objective.file.name) if recipe.objective is not None and recipe.objective.file else None
     new = False
     try:
         with main_first():
-            if is_main() and (new := _is_new(recipe, own, out, resume)):
-                _write_recipe(recipe, own, out)
-            prepared = prepare(recipe, out)
+            if is_main() and (new := _is_new(recipe, kept, out, resume)):
+                write_recipe(recipe, kept, out)
+            prepared = with_news(recipe, prepare(recipe, out))
             found = overlap(recipe, prepared)
             if is_main():
                 _write_run(recipe, own, prepared, found, out)
@@ -262,7 +279,7 @@ def _begin(
         language = bench.start()
     except UserError:
         if new:
-            _give_back(out, own)
+            _give_back(out, kept)
         raise
     if found["sft_targets"]:
         progress.say(
@@ -272,25 +289,8 @@ def _begin(
     return bench, language
 
 
-def _write_recipe(recipe: Recipe, own: Path | None, out: Path) -> None:
-    if own is not None:
-        with write_aside(out / own.name) as aside:
-            aside.write_bytes(own.read_bytes())
-        recipe = _with_objective(recipe, Path(own.name))  # beside the recipe, wherever the folder goes
-    with write_aside(out / RECIPE) as aside:
-        aside.write_text(recipe.resolved_yaml(), encoding="utf-8")
-
-
-def _with_objective(recipe: Recipe, file: Path | None) -> Recipe:
-    """The recipe with its objective's file at another place; None: it has no file."""
-    if file is None or recipe.objective is None:
-        return recipe
-    return recipe.model_copy(update={"objective": recipe.objective.model_copy(update={"name": str(file)})})
-
-
-def _give_back(out: Path, own: Path | None) -> None:
-    copied = () if own is None else (out / own.name,)
-    for path in (out / RECIPE, out / RUN, *copied, *out.glob("candidates-*.npz")):
+def _give_back(out: Path, kept: Mapping[str, Path]) -> None:
+    for path in (out / RECIPE, out / RUN, *(out / name for name in kept), *out.glob("candidates-*.npz")):
         with suppress(OSError):  # was not written yet
             path.unlink()
     for folder in (out, out.parent):
@@ -298,18 +298,19 @@ def _give_back(out: Path, own: Path | None) -> None:
             folder.rmdir()
 
 
-def _is_new(recipe: Recipe, own: Path | None, out: Path, resume: bool) -> bool:
+def _is_new(recipe: Recipe, kept: Mapping[str, Path], out: Path, resume: bool) -> bool:
     """Whether a run begins here; False: it is gone on with. Raises UserError where neither is possible."""
     path = out / RECIPE
     if path.is_file():
         if not resume:
             raise UserError(f"{out} holds a run already", remedy="--resume to go on with it, or --out another folder")
-        if own is not None and (kept := out / own.name).is_file() and file_digest(kept) != file_digest(own):
-            raise UserError(
-                f"the run was begun with another {own.name}: its copy is not what the recipe names now",
-                where=str(kept),
-                remedy="--out another folder, or put the file back as it was",
-            )
+        for name, file in kept.items():
+            if (copy := out / name).is_file() and file_digest(copy) != file_digest(file):
+                raise UserError(
+                    f"the run was begun with another {file.name}: its copy is not what the recipe names now",
+                    where=str(copy),
+                    remedy="--out another folder, or put the file back as it was",
+                )
         if changed := differences(check_methods(load_recipe(path, files=False)), recipe):
             raise UserError(
                 f"the run was begun with another recipe: {', '.join(changed)} differ",
@@ -322,22 +323,6 @@ def _is_new(recipe: Recipe, own: Path | None, out: Path, resume: bool) -> bool:
     if out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise UserError(f"{out} is not empty and holds no run", remedy="--out another folder")
     return True
-
-
-def rooted(recipe: Recipe) -> Recipe:
-    """The recipe with its paths whole: it will be read again, from the run's folder."""
-    data, prompt, model = recipe.data, recipe.prompt, recipe.model
-    files = {name: getattr(data, name) for name in DATA_FILES}
-    data = data.model_copy(update={name: path.resolve() for name, path in files.items() if path is not None})
-    if data.database is not None:
-        data = data.model_copy(update={"database": database_from(data.database, Path())})
-    if is_path(prompt.template):
-        prompt = prompt.model_copy(update={"template": str(Path(prompt.template).expanduser().resolve())})
-    if model.name not in KNOWN and (folder := Path(model.name).expanduser()).exists():
-        model = model.model_copy(update={"name": str(folder.resolve())})
-    recipe = recipe.model_copy(update={"data": data, "prompt": prompt, "model": model})
-    own = recipe.objective.file if recipe.objective is not None else None
-    return _with_objective(recipe, None if own is None else own.expanduser().resolve())
 
 
 class _Silent:
@@ -362,6 +347,7 @@ def _write_run(recipe: Recipe, own: Path | None, prepared: Prepared, shared: dic
         "counts": prepared.split.counts,
         "notes": [*prepared.split.notes, *prepared.log.notes],
         "overlap": shared,
+        **({} if prepared.news is None else {"refresh": prepared.news.counts()}),
         "objective_file": None if own is None else {"name": own.name, "sha256": file_digest(out / own.name)},
     }
     with write_aside(out / RUN) as aside:

@@ -5,6 +5,7 @@ Takes   Recipe, Prepared, LanguageModel, a function that gives the auxiliary mod
 Gives   StageInputs
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from napo.training.examples import Layout, Limits, Plan, Span, check_titles_fit,
 from napo.training.oracle import Judges, folds_of, held_out_margins
 from napo.training.pairs import Pairs, kept_pairs, make_pairs
 from napo.training.processes import ranks
+from napo.training.refresh import rows_of_passes
 from napo.training.samplers import Auxiliary, labeller_of, sampler_of
 from napo.training.stage import StageInputs
 
@@ -250,7 +252,9 @@ def _batches(
 ) -> TrainingBatches:
     """spans: those that train, where it is not all of the events."""
     layout, seed = _layout(recipe, prepared, language, stage), seed_for(recipe.seed, name)
-    if stage.shift and spans is None:  # rows of one event, of a prompt, have nowhere else to be cut
+    if recipe.refresh is not None and spans is None:
+        plan = Plan(_refreshed_rows(recipe, prepared, layout, stage, events, seed), stage.batch, stage.epochs, seed)
+    elif stage.shift and spans is None:  # rows of one event, of a prompt, have nowhere else to be cut
         plan = Plan(lambda e: layout.shifted_spans(*events, _per_row(stage), e, seed), stage.batch, stage.epochs, seed)
     else:
         every = spans if spans is not None else _spans(recipe, prepared, language, stage, events)
@@ -278,7 +282,17 @@ def _layout(recipe: Recipe, prepared: Prepared, language: LanguageModel, stage: 
 def _spans(
     recipe: Recipe, prepared: Prepared, language: LanguageModel, stage: Stage, events: tuple[IntArray, IntArray]
 ) -> list[Span]:
-    return _layout(recipe, prepared, language, stage).spans(*events, _per_row(stage))
+    layout = _layout(recipe, prepared, language, stage)
+    if recipe.refresh is not None:  # those of the first pass
+        return _refreshed_rows(recipe, prepared, layout, stage, events, recipe.seed)(0)
+    return layout.spans(*events, _per_row(stage))
+
+
+def _refreshed_rows(
+    recipe: Recipe, prepared: Prepared, layout: Layout, stage: Stage, events: tuple[IntArray, IntArray], seed: int
+) -> Callable[[int], list[Span]]:
+    assert recipe.refresh is not None and prepared.news is not None
+    return rows_of_passes(layout, events, _per_row(stage), prepared.news.begins, recipe.refresh.replay, seed)
 
 
 def _per_row(stage: Stage) -> int:
@@ -362,4 +376,12 @@ def _made_by(recipe: Recipe, prepared: Prepared, language: LanguageModel) -> dic
             mode="json", include={"form", "epochs", "batch", "leave_out", "positives", "row", "overlap", "shift"}
         ),
         "seed": recipe.seed,
+        **refreshed(recipe, prepared),
     }
+
+
+def refreshed(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:
+    """What decides on a stage's rows where the run goes on from an earlier one."""
+    if recipe.refresh is None or prepared.news is None:
+        return {}
+    return {"replay": [recipe.refresh.replay, hashlib.sha256(prepared.news.begins.tobytes()).hexdigest()]}

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -7,6 +8,7 @@ import pytest
 from napo.data.prepare import prepare
 from napo.errors import UserError
 from napo.evaluation.baselines import Chance, Popularity
+from napo.evaluation.groups import CaseGroups
 from napo.evaluation.judge import judge
 from napo.evaluation.saved import save_result
 from napo.experiments.plan import load_plan
@@ -35,6 +37,13 @@ class Loaded:
         return self.values[candidates]
 
 
+def _close(folder):
+    """What a cell leaves behind beside its results."""
+    for name, said in {"checks": {}, "costs": {"seconds": 1.0, "peak_gb": 0.5}, "done": {}}.items():
+        with write_aside(folder / f"{name}.json") as aside:
+            aside.write_text(json.dumps(said))
+
+
 @pytest.fixture
 def swept(tmp_path):
     """A plan and a folder in which its cells are done, with results that no training made."""
@@ -43,9 +52,7 @@ def swept(tmp_path):
     for place, cell in enumerate(plan.cells):
         prepared, folder = prepare(cell.recipe), out / "cells" / cell.key
         save_result(judge(Loaded(40, place), prepared, "cand20"), folder / "results" / "cand20.parquet")
-        for name, said in {"checks": {}, "costs": {"seconds": 1.0, "peak_gb": 0.5}, "done": {}}.items():
-            with write_aside(folder / f"{name}.json") as aside:
-                aside.write_text(json.dumps(said))
+        _close(folder)
     return plan, out
 
 
@@ -105,3 +112,25 @@ def test_baselines_of_one_seed_stand_beside_rows_of_several(swept, tmp_path):
                 (folder / f"{name}.json").write_text(json.dumps(said))
     rows = [(row.name, row.seeds) for row in collect(plan, out, tmp_path / "store").table("toy", "cand20").rows]
     assert rows == [("chance", 1), ("popularity", 1), ("SFT", 2), ("NAPO", 2)]
+
+
+def test_data_sets_with_other_numbers_of_groups_stand_in_one_store(tmp_path):
+    write_recipes(tmp_path, evaluation={"protocols": ["cand20"]})
+    sweep = """
+methods: {SFT: {recipe: sft.yaml}}
+data: {one: {}, other: {split: {name: last_tenth, min_history: 4}}}
+baselines: false
+"""
+    plan, out = load_plan(write_sweep(tmp_path, sweep)), tmp_path / "out"
+    saved = {}
+    for groups, cell in zip((1, 3), plan.cells, strict=True):
+        folder, result = out / "cells" / cell.key, judge(Loaded(40, 0), prepare(cell.recipe), "cand20")
+        members = np.arange(result.users.size * groups).reshape(-1, groups) % 2 == 0
+        saved[cell.data] = replace(result, groups=(CaseGroups("by genre", tuple("abc"[:groups]), members),))
+        save_result(saved[cell.data], folder / "results" / "cand20.parquet")
+        _close(folder)
+    store = collect(plan, out, tmp_path / "store")
+    for data, result in saved.items():
+        (found,) = store.results(data, "cand20")["SFT"]
+        np.testing.assert_array_equal(found.groups[0].members, result.groups[0].members)
+        np.testing.assert_array_equal(found.ranks, result.ranks)

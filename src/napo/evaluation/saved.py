@@ -105,7 +105,10 @@ def _from_plain(plain: Any, cases: pl.DataFrame) -> Any:
     if not isinstance(plain, dict):
         return plain
     if "column" in plain:
-        return cases[plain["column"]].to_numpy()
+        column = cases[plain["column"]]
+        if isinstance(column.dtype, pl.List):  # of a store: see experiments.store
+            column = column.list.to_array(len(column[0]))
+        return column.to_numpy()
     if "array" in plain:
         return np.array(plain["array"], dtype=plain["dtype"]).reshape(plain["shape"])
     if "mapping" in plain:

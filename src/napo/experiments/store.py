@@ -62,7 +62,7 @@ def collect(plan: Plan, out: Path, store: Path) -> "Store":
         pl.DataFrame(rows, infer_schema_length=None).write_parquet(aside / "cells.parquet")
         pl.DataFrame(means, infer_schema_length=None).write_parquet(aside / "metrics.parquet")
         for protocol, frames in cases.items():
-            whole = pl.concat(frames.values(), how="diagonal")
+            whole = pl.concat([_of_any_width(frame) for frame in frames.values()], how="diagonal")
             whole.write_parquet(aside / f"{protocol}.parquet", compression_level=12)
         if curves:
             logged = pl.DataFrame(curves, infer_schema_length=None)
@@ -193,6 +193,12 @@ class Store:
             result = put_together(Frame(cases[(cell["cell"],)], cell["meta"]))
             found.setdefault(cell["row"], {})[cell["seed"]] = result
         return found
+
+
+def _of_any_width(cases: pl.DataFrame) -> pl.DataFrame:
+    """Arrays as lists: another data set has another number of groups in a column of the same name."""
+    widths = {name: pl.List(kind.inner) for name, kind in cases.schema.items() if isinstance(kind, pl.Array)}
+    return cases.cast(dict(widths))
 
 
 def _base_of(plan: Plan) -> str | None:

@@ -250,6 +250,8 @@ class Recipe(Section):
             del data["evaluation"]["nearest"]
         if self.refresh is None:
             del data["refresh"]
+        if self.split.cold == "apart":
+            del data["split"]["cold"]
         if self.data.catalog is None:
             del data["data"]["catalog"], data["data"]["renamed"]
         return data

@@ -85,6 +85,18 @@ def test_short_and_absent_users_are_counted_and_cold_users_are_judged_apart():
     assert split.counts["test_cold_cases"] == 8
 
 
+def test_cold_users_are_judged_with_the_others_where_that_is_asked_for():
+    users = {f"u{user:02d}": walk(8) for user in range(30)} | {"u32": walk(8, start=100)}
+    split = make_split(log_of(**users), SplitSettings(name="global_time", cold="judged"))
+    # of the late user's eight events the first three are too little of a history
+    cases = split.cases("test")
+    late = [case for case in range(len(cases)) if split.user_keys[cases.user[case]] == "u32"]
+    assert cases.position[late].tolist() == [3, 4, 5, 6, 7]
+    assert len(cases) == 30 + 5
+    assert len(split.cold_cases("test")) == 0
+    assert (split.counts["test_cold_cases"], split.counts["test_histories_too_short"]) == (0, 3)
+
+
 def test_a_user_without_liked_events_stays_and_is_counted():
     split = make_split(log_of(a=walk(5), b=[("i00", 0, 1.0)]), SplitSettings(min_rating=4))
     assert split.sequences[1].tolist() == []

@@ -11,6 +11,7 @@ import pytest
 
 import napo
 from napo.data.catalog import Catalog
+from napo.data.fetch import cached, fetch
 from napo.events import Event
 from napo.events.store import FILE, EventStore
 from napo.serving.http.models import load_recommender
@@ -21,6 +22,7 @@ from tests.tiny_world import tiny_keys
 LATER = 1_800_000_000  # after all events of the first log
 OLD_USERS, NEW_USERS, SINCE, NEW_EACH = 30, 3, 4, 8
 NEW_ITEMS = {"a-film": "Number of titles", "b-film": "A film about titles"}  # their keys come before i00
+ML100K = Path(__file__).parents[2] / "recipes" / "ml100k" / "napo.yaml"
 PRIVATE = "user-key-"  # so begins every user's key
 
 
@@ -266,3 +268,41 @@ def test_a_servers_events_are_a_newer_log_and_a_refresh_can_be_refreshed(refresh
     assert said["run"] == "old-r2"
     assert Catalog.load(desk / "runs" / "third" / "model" / "catalog.parquet").keys[40:] == tuple(NEW_ITEMS)
     assert (desk / "runs" / "third-traffic" / "exposures.parquet").is_file()
+
+
+@pytest.mark.slow
+def test_movielens_goes_on_after_four_fifths_of_its_time(tmp_path):
+    """The figures that a longer run brought stand in docs/journal.md; these are its least."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAPO_CACHE", str(tmp_path / "cache"))
+        fetch("ml-100k")
+        fetch("ml-100k")
+        events, items = cached("ml-100k")
+    log = pl.read_csv(events, separator="\t", infer_schema=False)
+    log = log.sort(pl.col("timestamp:float").cast(float), maintain_order=True)
+    first = log.head(len(log) * 8 // 10)
+    titles = pl.read_csv(items, separator="\t", infer_schema=False, quote_char=None)
+    known = titles.filter(pl.col("item_id:token").is_in(first["item_id:token"].implode()))
+    assert (len(first), len(known), len(titles)) == (80_000, 1_616, 1_682)
+    files = {"first.inter": first, "all.inter": log, "first.item": known, "all.item": titles}
+    for name, frame in files.items():
+        frame.write_csv(tmp_path / name, separator="\t", quote_style="never")
+    data = ("data.source=null", "data.interactions=first.inter", "data.items=first.item")
+    short = ("sft.epochs=2", "preference.epochs=0.3", "auxiliary.epochs=2", "evaluation.full_cases=50")
+    desk = napo_in(tmp_path)
+    ran = desk("train", str(ML100K), *data, *short, "evaluation.protocols=[cand20]", "--out", "runs/first")
+    assert ran.code == 0, ran.err
+    ran = desk("train", "--from", "runs/first", "--data", "all.inter", "--items", "all.item", "sft.epochs=1")
+    assert ran.code == 0, ran.err
+    said = json.loads((tmp_path / "runs" / "first-r2" / "refresh.json").read_text())
+    assert said["counts"] == {
+        "new_users": 192,
+        "new_items": 66,
+        "new_interactions": 11_064,
+        "interactions_known_before": 44_311,
+        "items_kept_from_before": 0,
+    }
+    gains = {one["which"]: one for one in said["gains"]}
+    assert gains["all"]["cases"] > 1_500
+    assert gains["all"]["difference"]["low"] > 0
+    assert gains["new"]["before"] == 0 < gains["new"]["after"]

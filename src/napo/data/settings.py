@@ -23,6 +23,7 @@ Repeats = Literal["first", "last", "all"]
 Renamed = Literal["stop", "old", "new"]
 SplitName = Literal["last_tenth", "leave_one_out", "global_time", "users", "files"]
 MaskSeen = Literal["history", "none"]
+Cold = Literal["apart", "judged"]
 OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")  # a time zone such as +01:00
 
 ROW_FILES = ("train", "valid", "test")  # the keys under `data:` that name files of rows
@@ -168,6 +169,8 @@ class SplitSettings(Strict):
     valid, test: shares of the events on each side of the cuts, for `global_time`; shares of the users, for `users`.
     known: candidates avoid `all` the items that the user has events with, or only the `liked` ones.
     mask_seen: `history` (a target is an item the user had not met before) or `none` (repeats count, as in music).
+    cold: held-out events of users without training events are counted `apart`, or `judged` with the others, by the
+    history that these users have by then.
     """
 
     name: SplitName = "last_tenth"
@@ -177,6 +180,7 @@ class SplitSettings(Strict):
     test: float = Field(default=0.1, gt=0, lt=1)
     known: Literal["all", "liked"] = "all"
     mask_seen: MaskSeen = "history"
+    cold: Cold = "apart"
 
     @model_validator(mode="after")
     def _leaves_something_to_learn(self) -> "SplitSettings":

@@ -19,7 +19,7 @@ from napo.data._digest import digest_of
 from napo.data.catalog import Catalog
 from napo.data.keys import met_before
 from napo.data.log import InteractionLog
-from napo.data.settings import MaskSeen
+from napo.data.settings import Cold, MaskSeen
 from napo.data.settings import SplitSettings as SplitSettings
 from napo.errors import UserError
 from napo.rng import rng_for
@@ -58,6 +58,7 @@ class Split:
     known: per user, the distinct items of all the user's events, held out or not, by default liked or not; sorted.
     times: per user, the milliseconds of `sequences`; None without times.
     met_before: per user, True where the user had met the item earlier, at any rating; None: nowhere.
+    cold: whether users without training events are judged with the others (SplitSettings).
     rows: for data that come as rows (data.windows); a "user" above is then a row. None for a log.
     notes: sentences that a reader of the figures must know.
     """
@@ -72,6 +73,7 @@ class Split:
     counts: dict[str, int] = field(default_factory=dict)
     min_history: int = 3
     mask_seen: MaskSeen = "history"
+    cold: Cold = "apart"
     times: tuple[IntArray, ...] | None = None
     met_before: tuple[BoolArray, ...] | None = None
     rows: Rows | None = None
@@ -144,7 +146,8 @@ class Split:
         return user, start[user] + within
 
     def _is_cold(self, user: IntArray) -> BoolArray:
-        if self.name in UNSEEN_USERS:  # that nobody in test was trained on is what these splits are for
+        # that nobody in test was trained on is what some splits are for
+        if self.cold == "judged" or self.name in UNSEEN_USERS:
             return np.zeros(len(user), dtype=np.bool_)
         return np.asarray(self.valid_from[user] == 0)
 
@@ -229,6 +232,7 @@ def make_split(log: InteractionLog, settings: SplitSettings | None = None) -> Sp
         test_from=test_from,
         min_history=settings.min_history,
         mask_seen=settings.mask_seen,
+        cold=settings.cold,
         times=times,
         met_before=_flags_by_user(liked, users) if liked["met_before"].any() else None,
         notes=_notes(settings.name, times),

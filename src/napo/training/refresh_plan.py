@@ -6,7 +6,8 @@ Gives   Recipe, News; or a UserError where there is nothing new
 
 Where the log has times, all events are cut at two instants (`split.name: global_time`), so that of what is new the
 newest fifth is test and the tenth before it validation: neither model has seen what both are judged by, and most of
-what is new trains. Without times the earlier split stays, whose test is each user's newest events; `users`, which is
+what is new trains. Users who came so late that they have no training event are judged with the others, as they are
+served with them. Without times the earlier split stays, whose test is each user's newest events; `users`, which is
 about strangers, becomes `last_tenth`. Passes are fewer, for the model knows most already.
 """
 
@@ -143,7 +144,8 @@ def _split(recipe: Recipe, log: InteractionLog, news: News) -> dict[str, Any]:
     if not log.has_times:
         return {"name": "last_tenth"} if recipe.split.name in ("users", "global_time") else {}
     share = news.interactions / news.liked
-    return {"name": "global_time", "test": _rounded(TEST * share), "valid": _rounded(VALID * share)}
+    shares = {"test": _rounded(TEST * share), "valid": _rounded(VALID * share)}
+    return {"name": "global_time", "cold": "judged", **shares}
 
 
 def _rounded(share: float) -> float:

@@ -92,3 +92,9 @@ def test_an_undecided_ratio_says_how_many_cases_would_decide():
 
 def test_after_unequal_searches_there_is_no_verdict():
     assert str(unequal_search(12, 3)) == "no verdict, unequal search budget: 12 settings tried against 3"
+
+
+def test_where_seeds_are_too_few_no_number_of_cases_is_named():
+    # three seeds, t of 2 degrees: 2.8 errors of .0035 are less than the gap of .011, and yet the interval holds 0
+    found = verdict(Estimate(0.011, -0.006, 0.028, 0.0035, seed_error=0.002, freedom=2), 0.2, cases=1000)
+    assert str(found) == "undecided, more seeds"

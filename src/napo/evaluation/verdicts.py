@@ -103,4 +103,9 @@ def _undecided(estimate: Estimate, gaps: dict[float, float], cases: int) -> Verd
         room = (gap / reach(level, 0.8)) ** 2 - estimate.seed_error**2
         if gap > 0 and room > 0:
             needed.append(int(np.ceil(cases * by_cases / room)))
-    return Verdict("undecided", max(cases + 1, min(needed)) if needed else None)
+    fewest = min(needed, default=None)
+    if (
+        fewest is not None and fewest <= cases
+    ):  # enough, and still undecided: a few seeds have a wider interval than that
+        fewest = None if estimate.seed_error > 0 else cases + 1
+    return Verdict("undecided", fewest)

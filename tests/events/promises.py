@@ -1,7 +1,9 @@
 """What an event store promises, whichever database it is in; test_store and test_postgresql ask it of both."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -59,10 +61,10 @@ def gives_events_without_a_time_the_present(store: EventStore) -> None:
 
 
 def serves_threads(store: EventStore) -> None:
-    """Eight threads, each event sent by two of them."""
+    """Eight threads, each event sent by two of them, which begin at different ends of a call."""
     with ThreadPoolExecutor(8) as pool:
-        calls = [[event(number) for number in range(start, start + 5)] for start in range(0, 100, 5)] * 2
-        came = list(pool.map(store.append, calls))
+        calls = [[event(number) for number in range(start, start + 5)] for start in range(0, 100, 5)]
+        came = list(pool.map(store.append, [one for call in calls for one in (call, call[::-1])]))
     assert sum(one.stored for one in came) == 100
     assert sorted(one.item for one in store) == sorted(f"i{number}" for number in range(100))
 
@@ -83,29 +85,36 @@ def serves_processes(where: str, store: EventStore) -> None:
     assert sorted(one.item for one in store) == sorted(f"i{number}" for number in range(120))
 
 
-def survives_sigkill(where: str, store: EventStore, kills: int = 20) -> None:
-    """A writer is killed again and again; its successor sends again what was not acknowledged."""
-    context, acknowledged, unluckiest = processes(), -1, np.random.default_rng(0)
+class Writer(Protocol):
+    """Keeps event after event, by number; acknowledged are all up to the number that it says."""
+
+    def heard(self) -> int:
+        """The next number that it says; waits for it."""
+        ...
+
+    def killed(self) -> list[int]:
+        """Kill it with SIGKILL; the numbers that it said before and that were not heard yet."""
+        ...
+
+
+def survives_sigkill(
+    writer_from: Callable[[int], Writer], store: EventStore, *, kills: int = 20, within: float = 0.01
+) -> None:
+    """A writer is killed again and again; its successor sends again what was not acknowledged.
+
+    writer_from: starts one at a number. within: seconds after an acknowledgement, at most, that the kill comes.
+    """
+    acknowledged, chance = -1, np.random.default_rng(0)
     for _ in range(kills):
-        heard, said = context.Pipe(duplex=False)
         # it goes on from the last acknowledged event, so that one too comes twice
-        writer = context.Process(target=write, args=(where, range(max(acknowledged, 0), 100_000), 3, said))
-        writer.start()
-        said.close()
-        for _ in range(unluckiest.integers(1, 6)):
-            acknowledged = heard.recv()
-        time.sleep(unluckiest.uniform(0, 0.01))
-        writer.kill()
-        writer.join(30)
-        while heard.poll():  # said before it died
-            try:
-                acknowledged = heard.recv()
-            except (EOFError, OSError):
-                break
-        heard.close()
-    items = [one.item for one in store]
-    assert len(items) == len(set(items))
-    assert {f"i{number}" for number in range(acknowledged + 1)} <= set(items)
+        writer = writer_from(max(acknowledged, 0))
+        for _ in range(chance.integers(1, 6)):
+            acknowledged = writer.heard()
+        time.sleep(chance.uniform(0, within))
+        acknowledged = max([acknowledged, *writer.killed()])
+    keys = [one.key for one in store]
+    assert len(keys) == len(set(keys))
+    assert {f"k{number}" for number in range(acknowledged + 1)} <= set(keys)
     assert acknowledged >= kills
 
 

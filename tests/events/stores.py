@@ -3,6 +3,7 @@
 import multiprocessing
 import multiprocessing.forkserver
 import os
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest.mock import patch
@@ -36,3 +37,26 @@ def write(where: str, numbers: range, batch: int, said: Connection) -> None:
             store.append([event(number) for number in part])
             said.send(part[-1])
     said.close()
+
+
+class WriterProcess:
+    """`write` in a process that can be killed; see promises.Writer."""
+
+    def __init__(self, where: str, first: int) -> None:
+        self._heard, said = processes().Pipe(duplex=False)
+        self._process = processes().Process(target=write, args=(where, range(first, 100_000), 3, said))
+        self._process.start()
+        said.close()
+
+    def heard(self) -> int:
+        number: int = self._heard.recv()
+        return number
+
+    def killed(self) -> list[int]:
+        self._process.kill()
+        self._process.join(30)
+        rest = []
+        with self._heard, suppress(EOFError, OSError):
+            while self._heard.poll():  # said before it died
+                rest.append(self.heard())
+        return rest

@@ -1,11 +1,15 @@
 """Events in a real PostgreSQL, started for these tests: the same promises as of a file."""
 
+import traceback
+from functools import partial
+
 import pytest
 
+from napo.events import store as module
 from napo.events.store import Appended, EventStore, StoreUnavailable
 from tests import postgresql
 from tests.events import promises
-from tests.events.stores import event
+from tests.events.stores import WriterProcess, event
 
 psycopg = pytest.importorskip("psycopg")
 pytestmark = [
@@ -38,7 +42,7 @@ def test_two_processes_write_one_store(server, store):
 
 
 def test_all_that_was_acknowledged_outlives_twenty_sigkills(server, store):
-    promises.survives_sigkill(server.url, store)
+    promises.survives_sigkill(partial(WriterProcess, server.url), store)
 
 
 def test_a_locked_table_is_unavailable_and_works_afterwards(server, store):
@@ -48,6 +52,27 @@ def test_a_locked_table_is_unavailable_and_works_afterwards(server, store):
             store.append([event(1)])
         other.rollback()
     assert store.append([event(1)]) == Appended(1, 0)
+
+
+def test_an_event_that_comes_again_while_its_user_is_forgotten_is_kept_anew(store, monkeypatch):
+    store.append([event(1)])
+    really = module._check_same
+
+    def after_forgetting(*given):
+        monkeypatch.undo()
+        assert store.forget("u1") == 1
+        really(*given)
+
+    monkeypatch.setattr(module, "_check_same", after_forgetting)
+    assert store.append([event(1), event(2)]) == Appended(2, 0)
+
+
+def test_a_fault_that_nobody_has_foreseen_names_no_user(server, store):
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE napo_events ADD CHECK (user_key = 'nobody')")
+    with pytest.raises(RuntimeError, match="violates check constraint") as caught:
+        store.append([event(1)])
+    assert "u1" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_server_that_was_away_is_used_again(server, store):

@@ -2,13 +2,14 @@
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import pytest
 
 from napo.errors import UserError
 from napo.events.store import Appended, EventStore, StoreUnavailable
 from tests.events import promises
-from tests.events.stores import event
+from tests.events.stores import WriterProcess, event
 from tests.processes import printed
 from tests.tiny_world import largest_file
 
@@ -35,7 +36,7 @@ def test_two_processes_write_one_store(path, store):
 
 
 def test_all_that_was_acknowledged_outlives_twenty_sigkills(path, store):
-    promises.survives_sigkill(str(path), store)
+    promises.survives_sigkill(partial(WriterProcess, str(path)), store)
 
 
 def test_a_commit_is_on_the_disk_before_it_is_acknowledged(path, store):

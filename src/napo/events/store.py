@@ -8,7 +8,7 @@ Gives   EventStore; StoreUnavailable where the disk is full, the database locked
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +22,13 @@ from napo.events.event import KINDS, Event, Kind
 WAIT = 5.0  # seconds for a lock before it is an error
 PAGE = 5_000  # events read at a time
 FILE = "events.db"  # of a run's folder
+DEADLOCK = "40P01"  # PostgreSQL's name for it
 
 
 class StoreUnavailable(UserError):
-    """The store can't do it now: nothing was kept, and the same call may well do later (a server's 503)."""
+    """The store can't do it now, and the same call may well do later (a server's 503). Nothing was kept, unless the
+    connection broke during the commit itself; events that come again under their keys are kept once either way.
+    """
 
 
 class KeyTaken(UserError):
@@ -96,12 +99,13 @@ class EventStore:
         now = int(time.time() * 1000)
         dialect: Any = postgresql if self.address.kind == "postgresql" else sqlite
         insert = dialect.insert(EVENTS).on_conflict_do_nothing(index_elements=["key"]).returning(EVENTS.c.key)
-        with self._asked(), self._engine.begin() as connection:
-            new = set(connection.execute(insert, [_row(event, now) for event in given]).scalars())
-            if len(new) < len(given):
-                for start in range(0, len(given), PAGE):
-                    _check_same(connection, given[start : start + PAGE])
-        return Appended(len(new), len(given) - len(new))
+        while True:
+            with suppress(_Again), self._asked(), self._engine.begin() as connection, _deadlocks():
+                new = set(connection.execute(insert, [_row(event, now) for event in given]).scalars())
+                if len(new) < len(given):
+                    for start in range(0, len(given), PAGE):
+                        _check_same(connection, given[start : start + PAGE])
+                return Appended(len(new), len(given) - len(new))
 
     def history(self, user: str, *, kinds: Sequence[Kind] = ("took",), newest: int | None = None) -> list[Event]:
         """A user's events of these kinds, oldest first; the `newest` so many of them."""
@@ -175,7 +179,8 @@ class EventStore:
             ) from None
         except sa.exc.DatabaseError as error:
             if type(error) is not sa.exc.DatabaseError:  # one of its kinds, such as a statement of ours that is wrong
-                raise
+                # without the driver's further lines: PostgreSQL's name the row, with the user's key
+                raise RuntimeError(f"{type(error).__name__}: {self._said(error)}") from None
             remedy = "name another file; one that is damaged: sqlite3 FILE .recover"
             raise UserError(
                 f"the file is no event store: {self._said(error)}", where=self.address.shown, remedy=remedy
@@ -190,6 +195,21 @@ class EventStore:
     def _said(self, error: Exception) -> str:
         cause = getattr(error, "orig", None) or error
         return self.address.hide(str(cause).strip().partition("\n")[0])
+
+
+class _Again(Exception):
+    """Another call came between: nothing was kept, and the same statements do it now."""
+
+
+@contextmanager
+def _deadlocks() -> Iterator[None]:
+    """Two calls with the same keys in different orders wait for each other; PostgreSQL ends one, which tries again."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == DEADLOCK:
+            raise _Again from None
+        raise
 
 
 def _check_driver() -> None:
@@ -221,7 +241,8 @@ def _check_same(connection: sa.Connection, events: Sequence[Event]) -> None:
     keys = EVENTS.c.key.in_([event.key for event in events])
     kept = {row.key: row for row in connection.execute(sa.select(EVENTS).where(keys))}
     for event in events:
-        row = kept[event.key]
+        if (row := kept.get(event.key)) is None:  # its user was forgotten between the two statements
+            raise _Again
         if (event.user, event.item, event.kind) != (row.user_key, row.item_key, row.kind):
             what, remedy = "the key is that of another event", "a new key for each event"
             raise KeyTaken(what, where=f"key {event.key}", remedy=remedy)

@@ -1,5 +1,6 @@
 """A real server in a process of its own, on loopback: it says where, answers, drains and is gone."""
 
+import json
 import os
 import re
 import signal
@@ -14,14 +15,7 @@ import pytest
 
 from napo.cli import main
 from tests.processes import SOURCE
-from tests.recommenders import small_recommender
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "small"
-    small_recommender(max_history=20).save(folder / "model")
-    return folder
+from tests.serving.http.served import served
 
 
 @pytest.fixture
@@ -46,17 +40,19 @@ def test_it_answers_lets_go_of_who_leaves_and_stops_within_ten_seconds(process):
         answer = client.post("/v1/recommend", json=body)
         assert answer.status_code == 200
         assert len(answer.json()["items"]) == 3
-        _ask_and_leave(address)
+        _ask(address, {"history": ["Alien"], "k": 20, "explain": True}).close()
         answers = []
 
         def ask():
             answers.append(httpx2.post(f"{address}/v1/recommend", json={**body, "k": 20, "explain": True}, timeout=20))
 
-        before = _batches(client)
+        before = _figure(client, "napo_batch_size_count")
         last = threading.Thread(target=ask)
         last.start()
         deadline = time.monotonic() + 20
-        while _batches(client) == before:  # it is under way when the signal comes, or has been answered
+        while (
+            _figure(client, "napo_batch_size_count") == before
+        ):  # it is under way when the signal comes, or has been answered
             assert time.monotonic() < deadline
         begun = time.monotonic()
         started.send_signal(signal.SIGTERM)
@@ -68,19 +64,19 @@ def test_it_answers_lets_go_of_who_leaves_and_stops_within_ten_seconds(process):
     assert "Traceback" not in started.stderr.read()
 
 
-def _batches(client):
-    return re.search(r"napo_batch_size_count\S* (\S+)", client.get("/metrics").text)[1]
+def _figure(client, name):
+    found = re.search(rf"^{name}\{{.*\}} (\S+)", client.get("/metrics").text, re.MULTILINE)
+    return float(found[1]) if found else 0.0  # nothing to tell yet
 
 
-def _ask_and_leave(address):
-    """A request whose client does not wait for the answer."""
+def _ask(address, body):
+    """A client that has asked and does not wait for the answer: whoever closes it leaves."""
     host, port = address.removeprefix("http://").split(":")
-    body = b'{"history": ["Alien"], "k": 20, "explain": true}'
-    head = (
-        f"POST /v1/recommend HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    )
-    with socket.create_connection((host, int(port))) as client:
-        client.sendall(head.encode() + b"\r\n\r\n" + body)
+    sent = json.dumps(body).encode()
+    head = f"POST /v1/recommend HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    client = socket.create_connection((host, int(port)))
+    client.sendall(head.encode() + f"Content-Length: {len(sent)}\r\n\r\n".encode() + sent)
+    return client
 
 
 def refused(capsys, *words):
@@ -112,3 +108,22 @@ def test_without_its_packages_it_says_what_to_install(run, capsys, monkeypatch):
     said = refused(capsys, str(run))
     assert "serving needs no_such_package" in said
     assert "pip install 'napo[serve]'" in said
+
+
+@pytest.mark.slow
+def test_a_client_that_leaves_frees_its_place_and_is_not_worked_for(starter, run, tmp_path):
+    """One at a time, and six may wait: six that left would keep all others out while they are worked for."""
+    heavy = {"history": [f"i{number:02d}" for number in range(20)], "k": 20, "explain": True}
+    with served(starter, tmp_path, run, "--no-events", "--batch", "1", "--waiting", "6", "--cache-mb", "0") as server:
+        before, end = _figure(server.client, "napo_batch_size_sum"), time.monotonic() + 60
+        for _ in range(5):
+            clients = [_ask(server.address, heavy) for _ in range(6)]
+            while _figure(server.client, "napo_waiting") < 3:
+                assert time.monotonic() < end
+            for client in clients:
+                client.close()
+            while _figure(server.client, "napo_waiting") > 0:
+                assert time.monotonic() < end
+        assert server.client.post("/v1/recommend", json={"history": ["Alien"], "k": 1}).status_code == 200
+        worked_for = _figure(server.client, "napo_batch_size_sum") - before
+        assert worked_for < 18  # of 31: of each six at most three, and the one under way

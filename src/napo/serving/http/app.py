@@ -33,6 +33,7 @@ from napo.serving.request import Request as Wanted
 
 if TYPE_CHECKING:
     from napo.events.store import EventStore
+    from napo.serving.http.events import Events, Since
 
 T = TypeVar("T")
 CLOSING = 1.0  # seconds for a batch under way when the time to drain is over
@@ -57,12 +58,19 @@ def create_app(
     figures: what `models` tells of its batches to, if it does. store: where events are kept; None: there are none.
     """
     figures = figures or Figures()
+    events = None
+    if store is not None:
+        from napo.serving.http.events import Events, add_events  # needs SQLAlchemy
+
+        events = Events(store, settings.waiting)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         models.start()
         yield
         await models.close(CLOSING)
+        if events is not None:
+            events.close()
 
     app = FastAPI(
         title="napo",
@@ -76,13 +84,11 @@ def create_app(
     figures.watch(models)
     _answer_mistakes(app)
     _add_health(app, models, figures)
-    _add_asking(app, models, settings, store)
+    _add_asking(app, models, settings, events)
     _add_looking(app, models)
     _add_admin(app, models)
-    if store is not None:
-        from napo.serving.http.events import add_events  # needs SQLAlchemy
-
-        add_events(app, models, store, _item)
+    if events is not None:
+        add_events(app, models, events, _item)
     add_page(app, models)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Counted, figures=figures)  # the last one added is the outermost
@@ -107,7 +113,7 @@ def _add_health(app: FastAPI, models: ServedModels, figures: Figures) -> None:
         return Response(figures.text(), media_type="text/plain; version=0.0.4")
 
 
-def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings, store: "EventStore | None") -> None:
+def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings, events: "Events | None") -> None:
     # answers are written as JSON at once: checking each against its schema takes as long as half a search
     @app.post("/v1/recommend", tags=["ask"], response_model=bodies.Recommended)
     async def recommend(body: bodies.RecommendBody, request: Request) -> JSONResponse:
@@ -117,7 +123,7 @@ def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings, st
         _check_size("filter.allow", body.filter.allow, settings.most_titles)
         _check_size("filter.block", body.filter.block, settings.most_titles)
         _check_most("k", body.k, settings.most_explained if body.explain else settings.most_k, explain=body.explain)
-        asked = await asyncio.to_thread(_read, served, body, store)
+        asked = await asyncio.to_thread(_read, served, body, await _since(body, events))
         done = await _answered(request, served.batcher.ask(ListJob(asked, body.explain)))
         assert done.found is not None
         said = done.found.to_json()
@@ -132,8 +138,10 @@ def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings, st
         most = settings.most_explained if body.explain else settings.most_titles
         _check_size("titles", body.titles, most, explain=body.explain)
 
+        since = await _since(body, events)
+
         def read() -> ScoreJob:
-            named = _named(served, body, store)
+            named = _named(served, body, since)
             return ScoreJob(named, served.recommender.items(_texts(body.titles), where="titles"), body.explain)
 
         job = await asyncio.to_thread(read)
@@ -236,7 +244,14 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _read(served: Served, body: bodies.RecommendBody, store: "EventStore | None") -> Asked:
+async def _since(body: bodies.Asking, events: "Events | None") -> "Since | None":
+    """What a user did since the log; None where nobody asks, or no events are kept."""
+    if events is None or body.user is None or body.history is not None:
+        return None
+    return await events.since(str(body.user))
+
+
+def _read(served: Served, body: bodies.RecommendBody, since: "Since | None") -> Asked:
     given = body.filter
     filter = Filter(
         where=tuple(given.where),
@@ -245,16 +260,16 @@ def _read(served: Served, body: bodies.RecommendBody, store: "EventStore | None"
         caps=given.caps,
     )
     wanted = Wanted(k=body.k, exclude_seen=body.exclude_seen, filter=filter)
-    return served.recommender.read(wanted, named=_named(served, body, store))
+    return served.recommender.read(wanted, named=_named(served, body, since))
 
 
-def _named(served: Served, body: bodies.Asking, store: "EventStore | None") -> Named:
+def _named(served: Served, body: bodies.Asking, since: "Since | None") -> Named:
     history = None if body.history is None else _texts(body.history)
     user = None if body.user is None else str(body.user)
-    if store is not None and user is not None and history is None:
+    if since is not None and user is not None:
         from napo.serving.http.events import named_with_events
 
-        return named_with_events(served.recommender, store, user)
+        return named_with_events(served.recommender, user, since)
     return served.recommender.named(history, user)
 
 

@@ -6,7 +6,8 @@ Gives   how many were kept; a user's history, from the log and since; 503 where 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +19,10 @@ from pydantic import Field, StrictInt
 
 from napo.arrays import IntArray
 from napo.events.event import KINDS, Event, Kind
-from napo.events.store import EventStore, KeyTaken, StoreUnavailable
+from napo.events.store import WAIT, Appended, EventStore, KeyTaken, StoreUnavailable
 from napo.serving.history import Named
+from napo.serving.http.batcher import Full
+from napo.serving.http.blocking import BlockingCalls
 from napo.serving.http.bodies import Body, Item, Mistakes, Text
 from napo.serving.http.guard import mistake
 from napo.serving.http.models import Served, ServedModels
@@ -28,6 +31,9 @@ from napo.serving.request import UnknownUser
 
 MOST = 1_000  # events of one call
 RETRY = 5  # seconds, where the store can't do it now
+THREADS = 4  # that write, and as many that read
+UNREAD = "events can't be read now: what the user took and skipped since the model was trained is not known"
+Since = list[Event] | StoreUnavailable | Full
 SEEN: tuple[Kind, ...] = ("took", "skipped")  # kinds that say that a person knows the item
 User = Annotated[str, InPath(max_length=500, description="The user's key.")]
 
@@ -91,12 +97,54 @@ def events_beside(folder: Path) -> Path:
     return folder / "events.db" if (folder / "model").is_dir() else folder.parent / f"{folder.name}.events.db"
 
 
-def named_with_events(recommender: Recommender, store: EventStore, user: str) -> Named:
+class Events:
+    """A store that the server's event loop asks. Who writes may wait for a lock, and keeps no reader waiting."""
+
+    def __init__(self, store: EventStore, room: int) -> None:
+        """room: calls of each kind that may wait."""
+        self._store = store
+        # a call ends by itself once it has waited for a lock; the limit is for a database that says nothing
+        times = {"patience": WAIT, "limit": 2.5 * WAIT}
+        self._writes = BlockingCalls("events-write", threads=THREADS, room=room, **times)
+        self._reads = BlockingCalls("events-read", threads=THREADS, room=room, **times)
+
+    async def append(self, events: Iterable[Event]) -> Appended:
+        return await self._writes.ask(lambda: self._store.append(events))
+
+    async def forget(self, user: str) -> int:
+        return await self._writes.ask(lambda: self._store.forget(user))
+
+    async def history(self, user: str, kinds: Sequence[Kind], newest: int | None = None) -> list[Event]:
+        return await self._reads.ask(lambda: self._store.history(user, kinds=kinds, newest=newest))
+
+    async def since(self, user: str) -> Since:
+        """What a user is known to have met; or why nobody can say now."""
+        try:
+            return await self.history(user, SEEN)
+        except (StoreUnavailable, Full) as error:
+            return error
+
+    def close(self) -> None:
+        self._writes.close()
+        self._reads.close()
+
+
+def named_with_events(recommender: Recommender, user: str, since: Since) -> Named:
     """What the log knows of a user and what came since; items that were taken before are not repeated.
 
-    Raises UnknownUser where neither knows the user.
+    Where events can't be read now the log is all, and a note says so. Raises UnknownUser where neither knows the user,
+    and what keeps events from being read where only they might.
     """
-    events = store.history(user, kinds=SEEN)
+    if isinstance(since, Exception):
+        try:
+            known = recommender.named(None, user)
+        except UnknownUser:
+            raise since from None
+        return replace(known, notes=(*known.notes, UNREAD))
+    return _joined(recommender, user, since)
+
+
+def _joined(recommender: Recommender, user: str, events: Sequence[Event]) -> Named:
     try:
         known = recommender.named(None, user)
     except UnknownUser:
@@ -112,7 +160,7 @@ def named_with_events(recommender: Recommender, store: EventStore, user: str) ->
     return Named(np.append(known.items, _ids(taken)), np.union1d(known.seen, seen), known.notes)
 
 
-def add_events(app: FastAPI, models: ServedModels, store: EventStore, item_said: Any) -> None:
+def add_events(app: FastAPI, models: ServedModels, events: Events, item_said: Any) -> None:
     """The paths of events. item_said: what the server says of an item."""
 
     @app.exception_handler(StoreUnavailable)
@@ -128,14 +176,8 @@ def add_events(app: FastAPI, models: ServedModels, store: EventStore, item_said:
     @app.post("/v1/events", tags=["events"], responses={409: {"model": Mistakes}})
     async def post_events(body: EventsBody) -> Kept:
         """Keep what users did. When this is answered, it is on the disk."""
-        served = models.named(body.model)
-
-        def keep() -> Kept:
-            items = served.recommender.items([str(event.item) for event in body.events], where="events")
-            kept = store.append(map(_event, body.events, _keys(served, items)))
-            return Kept(stored=kept.stored, repeated=kept.repeated)
-
-        return await asyncio.to_thread(keep)
+        kept = await events.append(await asyncio.to_thread(_read, models.named(body.model), body))
+        return Kept(stored=kept.stored, repeated=kept.repeated)
 
     @app.get("/v1/users/{user:path}/history", tags=["events"])
     async def history(
@@ -146,25 +188,26 @@ def add_events(app: FastAPI, models: ServedModels, store: EventStore, item_said:
     ) -> UserHistory:
         """What a user liked by the model's log, and the newest events since."""
         served = models.named(model)
-
-        def read() -> UserHistory:
-            events = store.history(user, kinds=tuple(kinds or ("took",)), newest=newest)
-            number = served.recommender.histories.index.get(user)
-            if number is None and not events and not store.history(user, kinds=KINDS, newest=1):
-                served.recommender.named(None, user)  # raises UnknownUser
-            liked = [] if number is None else served.recommender.histories.liked[number][-newest:].tolist()
-            log = [Item(**item_said(served, item)) for item in liked]
-            kept = [KeptEvent(**{name: getattr(event, name) for name in KeptEvent.model_fields}) for event in events]
-            return UserHistory(user=user, model=served.name, log=log, events=kept)
-
-        return await asyncio.to_thread(read)
+        since = await events.history(user, tuple(kinds or ("took",)), newest)
+        number = served.recommender.histories.index.get(user)
+        if number is None and not since and not await events.history(user, KINDS, 1):
+            served.recommender.named(None, user)  # raises UnknownUser
+        liked = [] if number is None else served.recommender.histories.liked[number][-newest:].tolist()
+        log = [Item(**item_said(served, item)) for item in liked]
+        kept = [KeptEvent(**{name: getattr(event, name) for name in KeptEvent.model_fields}) for event in since]
+        return UserHistory(user=user, model=served.name, log=log, events=kept)
 
     @app.delete("/v1/users/{user:path}", tags=["events"])
     async def forget(user: User) -> Forgotten:
         """Delete all events of a user. What a model learnt from the log stays in its weights and its histories."""
-        forgotten = await asyncio.to_thread(store.forget, user)
+        forgotten = await events.forget(user)
         in_log = any(user in served.recommender.histories.index for served in models)
         return Forgotten(forgotten=forgotten, in_log=in_log)
+
+
+def _read(served: Served, body: EventsBody) -> list[Event]:
+    items = served.recommender.items([str(event.item) for event in body.events], where="events")
+    return list(map(_event, body.events, _keys(served, items)))
 
 
 def _event(body: EventBody, item: str) -> Event:

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
+from napo.data.catalog import Catalog
 from napo.errors import UserError
+from napo.models.language import create, open_folder
 from napo.training.examples import Layout, Limits
-from napo.training.refresh import rows_of_passes
+from napo.training.refresh import going_on, rows_of_passes
 from napo.training.refresh_plan import sibling
-from tests.tiny_world import World, split_of
+from tests.cases.gpt2_world import write_gpt2
+from tests.tiny_world import World, split_of, tiny_recipe
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +68,42 @@ def test_a_refresh_has_a_name_beside_its_run(tmp_path):
     (tmp_path / "latest").symlink_to("old-r2")
     assert sibling(tmp_path / "latest").name == "old-r3"
     assert sibling(tmp_path / "seed-0").name == "seed-0-r2"
+
+
+def began(folder, **sections):
+    """A run's model, as good as finished; the recipe that goes on from it; a catalog with two items more."""
+    recipe = tiny_recipe(folder / "data", refresh={"run": folder / "old"}, **sections)
+    keys, titles = zip(*((f"i{item:02d}", f"Title number {item}") for item in range(40)), strict=True)
+    catalog = Catalog(keys, titles)
+    language = create(recipe.model, catalog, recipe.prompt, recipe.normalize, recipe.seed)
+    language.save(folder / "old" / "model")
+    return language, going_on(recipe, Catalog((*catalog.keys, "a", "b"), (*catalog.titles, "Entitled", "Numb titles")))
+
+
+def trained(language):
+    return {name for name, weight in language.model.named_parameters() if weight.requires_grad}
+
+
+def test_tiny_goes_on_with_the_old_weights_and_tokens_and_more_of_both(tmp_path):
+    old, new = began(tmp_path)
+    assert len(new.tokenizer) > len(old.tokenizer)
+    rows = len(old.tokenizer)
+    for name, weight in old.model.named_parameters():
+        assert torch.equal(dict(new.model.named_parameters())[name][:rows], weight), name
+    assert [new.tree.title(item).tolist() for item in range(40)] == [
+        old.tree.title(item).tolist() for item in range(40)
+    ]
+    assert (new.tree.items, new.usage.trained) == (42, None)
+    assert trained(new) == trained(old)
+    new.save(tmp_path / "new")  # and is a model like any other
+    assert torch.equal(open_folder(tmp_path / "new").model.lm_head.weight, new.model.lm_head.weight)
+
+
+def test_an_adapter_goes_on_and_it_alone_trains(tmp_path):
+    base = write_gpt2(tmp_path / "gpt2", [f"Title number {item}" for item in range(40)])
+    model = {"name": str(base), "lora": {"r": 2}, "precision": "float32"}
+    old, new = began(tmp_path, model=model, prompt={"max_tokens": 256}, auxiliary=None)
+    assert len(new.tokenizer) == len(old.tokenizer)
+    assert trained(new) == trained(old)
+    assert all("lora_" in name for name in trained(new))
+    assert new.tree.items == 42

@@ -252,6 +252,8 @@ class Recipe(Section):
             del data["refresh"]
         if self.split.cold == "apart":
             del data["split"]["cold"]
+        if not self.split.join:
+            del data["split"]["join"]
         if self.data.catalog is None:
             del data["data"]["catalog"], data["data"]["renamed"]
         return data

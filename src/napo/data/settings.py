@@ -171,6 +171,8 @@ class SplitSettings(Strict):
     mask_seen: `history` (a target is an item the user had not met before) or `none` (repeats count, as in music).
     cold: held-out events of users without training events are counted `apart`, or `judged` with the others, by the
     history that these users have by then.
+    join: training rows that go on from each other, a window that slides along one user's items, become that user's
+    sequence again, which is read once; for `files` alone.
     """
 
     name: SplitName = "last_tenth"
@@ -181,9 +183,12 @@ class SplitSettings(Strict):
     known: Literal["all", "liked"] = "all"
     mask_seen: MaskSeen = "history"
     cold: Cold = "apart"
+    join: bool = False
 
     @model_validator(mode="after")
     def _leaves_something_to_learn(self) -> "SplitSettings":
         if self.valid + self.test >= 1:
             raise ValueError("`valid` and `test` together must stay below 1")
+        if self.join and self.name != "files":
+            raise ValueError("`join` is of rows: with `name: files`")
         return self

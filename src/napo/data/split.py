@@ -39,15 +39,17 @@ LEAKS = {
 class Rows:
     """What a split has beside where its "users" are rows, a window of history and the next item each.
 
-    begins: (rows,) where the row's own item stands: what is before it is read, never trained, judged or counted.
+    begins: (rows,) where the row's own items begin: what is before them is read, never trained, judged or counted.
     seen: per row, what training may know its user to have met; empty for rows that are not trained.
     users: (rows,) the user of each; None where the rows carry no user, and are taken for one each.
+    joined: whether a training row may have many items of its own (data.joined); else each has one.
     """
 
     begins: IntArray
     seen: tuple[IntArray, ...]
     users: IntArray | None
     user_keys: tuple[str, ...]
+    joined: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +100,11 @@ class Split:
     def begins(self) -> IntArray:
         """(users,) where each user's own events begin: 0 but for rows, which bring a history."""
         return np.zeros_like(self.valid_from) if self.rows is None else self.rows.begins
+
+    @property
+    def trains_one_each(self) -> bool:
+        """Whether its "users" are rows that train their last item alone."""
+        return self.rows is not None and not self.rows.joined
 
     def train(self, user: int) -> IntArray:
         """The user's training items, oldest first."""

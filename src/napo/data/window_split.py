@@ -2,14 +2,18 @@
 
 Path    Windows -> [data.window_split] -> examples, candidates, evaluation
 Takes   Windows, SplitSettings with `name: files`
-Gives   Split, whose "users" are the rows: of each row its next item is trained or judged, and nothing else
+Gives   Split, whose "users" are the rows: of each row its next item is trained or judged, and nothing else. With
+        `join` training rows are whole sequences, and all that is new in their windows is trained
 
 What a user is known to have met is what the user's rows hold; where rows carry no user, what the one window holds.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from napo.arrays import IntArray
+from napo.arrays import BoolArray, IntArray
+from napo.data.joined import Joined, joined
 from napo.data.settings import SplitSettings
 from napo.data.split import Rows, Split, dealt
 from napo.data.windows import Window, Windows
@@ -20,30 +24,34 @@ TRAIN, VALID, TEST = range(3)
 
 def split_windows(windows: Windows, settings: SplitSettings) -> Split:
     """The parts are the files'. Without a training file, the users of the validation file are dealt out to train
-    and to validate. Training windows shorter than `min_history` are dropped, and counted.
+    and to validate. Training windows shorter than `min_history` are dropped, and counted; joined ones, where the last
+    of them is.
     """
-    parts = _parts(windows, settings)
-    short = np.array([len(window.history) < settings.min_history for window in windows.windows])
+    parts, all_rows = _parts(windows, settings), [Joined(window, 1) for window in windows.windows]
+    if settings.join:
+        parts, all_rows = _joined(windows.windows, parts)
+    short = np.array([len(row.window.history) < settings.min_history for row in all_rows])
     dropped = short & (parts == TRAIN)
     kept = np.flatnonzero(~dropped)
-    rows = [windows.windows[row] for row in kept.tolist()]
+    rows, own = [all_rows[row].window for row in kept.tolist()], [all_rows[row].own for row in kept.tolist()]
     parts = parts[kept]
     sequences = tuple(window.items for window in rows)
     known, seen, users, keys = _met(rows, sequences, parts, windows.have_users)
-    begins = np.array([len(sequence) - 1 for sequence in sequences], dtype=np.int64)
-    repeated = tuple(np.append(np.zeros(len(w.history), dtype=np.bool_), w.next in w.history) for w in rows)
+    ends = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    begins = ends - np.array(own, dtype=np.int64)
+    repeated = tuple(_repeats(sequence, begin) for sequence, begin in zip(sequences, begins.tolist(), strict=True))
     split = Split(
         name=settings.name,
         catalog=windows.catalog,
         user_keys=tuple(window.key for window in rows),
         sequences=sequences,
         known=known,
-        valid_from=begins + (parts == TRAIN),
-        test_from=begins + (parts != TEST),
+        valid_from=np.where(parts == TRAIN, ends, begins),
+        test_from=np.where(parts != TEST, ends, begins),
         min_history=settings.min_history,
         mask_seen=settings.mask_seen,
         met_before=repeated if any(flags.any() for flags in repeated) else None,
-        rows=Rows(begins, seen, users, keys),
+        rows=Rows(begins, seen, users, keys, joined=settings.join),
         notes=_notes(windows, settings),
     )
     split.counts.update(
@@ -64,6 +72,22 @@ def split_windows(windows: Windows, settings: SplitSettings) -> Split:
             remedy="lower `min_history`, or use larger files",
         )
     return split
+
+
+def _joined(windows: Sequence[Window], parts: IntArray) -> tuple[IntArray, list[Joined]]:
+    """Parts and rows, those that train joined; they come first."""
+    training, others = np.flatnonzero(parts == TRAIN).tolist(), np.flatnonzero(parts != TRAIN).tolist()
+    chains = joined([windows[row] for row in training])
+    rows = [*chains, *(Joined(windows[row], 1) for row in others)]
+    return np.concatenate([np.full(len(chains), TRAIN, dtype=np.int64), parts[others]]), rows
+
+
+def _repeats(sequence: IntArray, begin: int) -> BoolArray:
+    """Where a row's own items stand before in the same row."""
+    flags = np.zeros(len(sequence), dtype=np.bool_)
+    for place in range(begin, len(sequence)):
+        flags[place] = sequence[place] in sequence[:place]
+    return flags
 
 
 def _parts(windows: Windows, settings: SplitSettings) -> IntArray:

@@ -197,8 +197,8 @@ class Store:
 
 def _of_any_width(cases: pl.DataFrame) -> pl.DataFrame:
     """Arrays as lists: another data set has another number of groups in a column of the same name."""
-    widths = {name: pl.List(kind.inner) for name, kind in cases.schema.items() if isinstance(kind, pl.Array)}
-    return cases.cast(dict(widths))
+    arrays = [name for name, kind in cases.schema.items() if isinstance(kind, pl.Array)]
+    return cases.with_columns(pl.col(name).arr.to_list() for name in arrays)
 
 
 def _base_of(plan: Plan) -> str | None:

@@ -187,7 +187,7 @@ class _Run:
         self.key = {"split": split.digest, "seed": seed, "settings": settings.model_dump()}
         if users is not None:
             self.key["users"] = hashlib.sha256(users.tobytes()).hexdigest()
-        self.are_windows, self.seen = split.rows is not None, split.seen
+        self.are_windows, self.seen = split.trains_one_each, split.seen
         self.trains = [split.train(user) for user in range(len(split.sequences))]
         if self.are_windows:  # with what is before the trained item
             self.trains = [whole if len(own) else own for own, whole in zip(self.trains, split.sequences, strict=True)]

@@ -62,7 +62,7 @@ def kept_back(split: Split, share: float) -> tuple[IntArray, IntArray]:
     Rows train one event each: there the share is that of the rows, drawn by chance.
     """
     trained = split.valid_from - split.begins
-    if split.rows is not None:
+    if split.trains_one_each:
         back = trained * (rng_for("kept_back").random(len(trained)) < share)
     else:
         back = np.floor(trained * share).astype(np.int64)

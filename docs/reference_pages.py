@@ -216,8 +216,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/methods.md": methods_page,
     "reference/command-line.md": command_page,
 }
-# a folder has one first page on a site, and napo/index.md is made by `napo report`
-ANSWER = ("results/napo/README.md", "results/napo/answer.md")
+# a folder has one first page on a site, and index.md of these is made by `napo report`
+ANSWERED = ("napo", "napo-keys", "sprec", "rosepo", "ilrec")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -225,7 +225,9 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     made = {path: page() for path, page in PAGES.items()}
-    made[ANSWER[1]] = (Path(config.docs_dir) / ANSWER[0]).read_text(encoding="utf-8")
+    for name in ANSWERED:
+        text = (Path(config.docs_dir) / "results" / name / "README.md").read_text(encoding="utf-8")
+        made[f"results/{name}/answer.md"] = text
     for path, content in made.items():
         files.append(File.generated(config, path, content=content))
     return files
@@ -233,5 +235,5 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """mkdocs: links to the answer's page; what lies outside docs/ is no page, and its name alone stays."""
-    markdown = markdown.replace("(napo/README.md)", "(napo/answer.md)")
+    markdown = re.sub(rf"\(((?:\.\./)?(?:{'|'.join(ANSWERED)}))/README\.md\)", r"(\1/answer.md)", markdown)
     return re.sub(r"\[([^\]]*)\]\((?:\.\./)+(?:recipes|src|tests|sweeps)[^)]*\)", r"`\1`", markdown)

@@ -46,6 +46,11 @@ def raise_together(errors: Sequence[UserError]) -> None:
         raise UserErrors(list(errors))
 
 
+def short(text: str, most: int = 80) -> str:
+    """A text for a message: cut where it is long, as nobody reads a page of what was pasted by mistake."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
     """At most `count` of the known names, most alike first, case forgiven; empty where none is alike."""
     by_folded = {name.casefold(): name for name in known}

@@ -1,5 +1,6 @@
 """Files and folders that are there whole or not at all: written aside, then renamed."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -80,6 +81,10 @@ class WriteFailed(UserError):
 
 def cannot_write(target: Path, error: Exception) -> WriteFailed:
     """The message for a full disk, a read-only folder and their like."""
+    if isinstance(error, OSError) and error.errno in (errno.EISDIR, errno.EBUSY):
+        return WriteFailed(f"cannot write {target}: it is a folder", remedy="name a file in it")
+    if (file := next((path for path in target.parents if path.is_file()), None)) is not None:
+        return WriteFailed(f"cannot write {target}: {file} is a file, not a folder", remedy="name another folder")
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     return WriteFailed(
         f"cannot write {target}: {reason}", remedy="free some space or name another folder; nothing was left"

@@ -54,7 +54,12 @@ def load(kind: str, name: str) -> ModuleType:
 def objective(name: str, settings: Any) -> Any:
     """The objective of that name, built with its own Settings. Raises UserError where it does not say what it needs."""
     module = load("objectives", name)
-    made = module.Objective(settings)
+    try:
+        made = module.Objective(settings)
+    except Exception as error:
+        if not is_file(name) or isinstance(error, UserError):
+            raise
+        raise _fails("`Objective` can't be made", Path(str(module.__file__)), error) from error
     missing = [need for need in NEEDS if not isinstance(getattr(made, need, None), bool)]
     if missing:
         raise UserError(
@@ -95,14 +100,19 @@ def _from_file(path: Path) -> ModuleType:
         raise
     except SyntaxError as error:
         del sys.modules[name]
-        where = f"{error.filename or path}, line {error.lineno}"
+        where = f"{error.filename or path}, line {error.lineno}" if error.lineno else str(path)
         raise UserError(f"no valid Python: {error.msg}", where=where, remedy=GUIDE) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        where = f"{path}, line {lines[-1]}" if lines else str(path)
-        raise UserError(f"it can't be run: {type(error).__name__}: {error}", where=where, remedy=GUIDE) from error
+        raise _fails("it can't be run", path, error) from error
     return module
+
+
+def _fails(what: str, path: Path, error: BaseException) -> UserError:
+    """The message for an error in a file of the user's, with its last line there."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    where = f"{path}, line {lines[-1]}" if lines else str(path)
+    return UserError(f"{what}: {type(error).__name__}: {error}", where=where, remedy=GUIDE)
 
 
 def _check_classes(module: ModuleType, path: Path) -> None:

@@ -171,6 +171,19 @@ def file_mistakes(recipe: Recipe, wrong: Set[str] = frozenset()) -> Iterator[Mis
     for section, key, path in named:
         if section not in wrong and path is not None and not (path.is_file() or (path / "manifest.json").is_file()):
             yield _no_file(recipe, (section, key), path)
+    for section, key, name in _embedders(recipe):
+        if section not in wrong and Path(name).is_absolute() and not Path(name).is_dir():
+            place = recipe.places.of((section, key))
+            yield Mistake(f"`{section}.{key}`: no folder {name}", place, "a folder, or a name on the hub")
+
+
+def _embedders(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Embedders by name or folder. They are asked for after training: late to learn that one is not there."""
+    for key in ("embedder", "ground"):
+        if isinstance(name := recipe.negatives.settings.get(key), str) and recipe.objective is not None:
+            yield "negatives", key, name
+    if recipe.evaluation.nearest is not None:
+        yield "evaluation", "nearest", recipe.evaluation.nearest
 
 
 def _no_file(recipe: Recipe, key: tuple[str, str], path: Path) -> Mistake:

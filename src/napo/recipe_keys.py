@@ -17,6 +17,7 @@ from napo.settings import Strict
 
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # as numpy's and torch's generators take them
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -229,7 +230,7 @@ class Recipe(Section):
     rounds: RoundsSection | None = None  # None: the preference stage is trained once
     refresh: RefreshSection | None = None  # None: the model begins as `model` says
     evaluation: EvaluationSection = EvaluationSection()
-    seed: Whole = 0
+    seed: Seed = 0
 
     _places: Places = PrivateAttr(default_factory=Places)
 

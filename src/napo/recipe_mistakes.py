@@ -7,7 +7,7 @@ Gives   a Mistake for each of its errors
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,7 @@ from napo.errors import nearest
 from napo.recipe_reading import Key, Mistake, Places
 
 # pydantic's name of an error -> what the value should be; {} takes the limit from the error
+_KIND = re.compile(r"constrained-|(list|tuple|dict|union)\[")  # how pydantic calls the kinds that a value may have
 _SHOULD_BE = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -37,14 +38,38 @@ _SHOULD_BE = {
     "model_type": "a section of `key: value` lines",
     "model_attributes_type": "a section of `key: value` lines",
 }
-_EMPTY = {"too_short", "string_too_short"}
 
 
 def mistakes_of(
     error: ValidationError, model: type[BaseModel], places: Places, *, prefix: Key = (), of: str = "a recipe"
 ) -> list[Mistake]:
     """One mistake for each error. `prefix`: where in the recipe `model` stands; `of`: whose keys they are."""
-    return [_mistake(item, model, places, prefix, of) for item in error.errors(include_url=False)]
+    found = _told_once(error.errors(include_url=False))
+    return [_mistake(item, model, places, prefix, of) for item in found]
+
+
+def _told_once(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of a value that may be of several kinds only what is wrong with the likeliest, the one that was read deepest.
+
+    A list with a wrong part is not called too short as well.
+    """
+    kept: dict[Key, dict[str, Any]] = {}
+    for item in errors:
+        parts = tuple(part for part in item["loc"] if not _KIND.match(str(part)))
+        whole = next((end for end, part in enumerate(item["loc"]) if _KIND.match(str(part))), None)
+        name = tuple(str(part) for part in (parts if whole is None else item["loc"][:whole]))
+        if name not in kept or len(parts) > len(kept[name]["loc"]):
+            kept[name] = {**item, "loc": parts}
+    wrong = [item["loc"] for item in kept.values()]
+    return [
+        item
+        for item in kept.values()
+        if item["type"] != "too_short" or not any(len(one) > len(item["loc"]) for one in _under(item["loc"], wrong))
+    ]
+
+
+def _under(key: Any, keys: Iterable[Any]) -> list[Any]:
+    return [one for one in keys if one[: len(key)] == key]
 
 
 def remedy_for(word: str, known: Iterable[str], of: str) -> str:
@@ -70,8 +95,13 @@ def _mistake(item: Mapping[str, Any], model: type[BaseModel], places: Places, pr
         options = re.findall(r"'([^']*)'", limits["expected"])
         return Mistake(f"`{dotted}` cannot be {shown(value)}", place, remedy_for(str(value), options, "one of"))
     if kind == "value_error":
-        return Mistake(f"`{dotted}`: {limits['error']}" if dotted else str(limits["error"]), place)
-    if kind in _EMPTY:
+        what, such, remedy = str(limits["error"]).partition("; such as ")
+        return Mistake(f"`{dotted}`: {what}" if dotted else what, place, remedy if such else None)
+    if kind == "string_too_short":
+        return Mistake(f"`{dotted}` is empty", place, "write a value, or leave the key out")
+    if kind == "too_short":
+        if value:
+            return Mistake(f"`{dotted}` has {len(value)}, but should have at least {limits['min_length']}", place)
         return Mistake(f"`{dotted}` is empty", place, "name at least one")
     if kind in _SHOULD_BE:
         return Mistake(f"`{dotted}` is {shown(value)}, but should be {_SHOULD_BE[kind].format(**limits)}", place)
@@ -91,7 +121,8 @@ def _near_keys(inner: Key, model: type[BaseModel], prefix: Key, of: str) -> str:
     elsewhere = [found for found in _dotted_keys(model) if found.split(".")[-1] == inner[-1]]
     if 1 <= len(elsewhere) <= 3:
         return " or ".join(f"`{'.'.join((*prefix, found))}`" for found in elsewhere)
-    return remedy_for(inner[-1], section.model_fields, f"keys of {of}")
+    known = [info.alias or name for name, info in section.model_fields.items()]
+    return remedy_for(inner[-1], known, f"keys of {of}")
 
 
 def _model_at(model: type[BaseModel], key: Key) -> type[BaseModel]:

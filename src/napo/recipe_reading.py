@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import yaml
 
 from napo.data.address import hidden
-from napo.errors import UserError, nearest, raise_together
+from napo.errors import UserError, nearest, raise_together, short
 
 Key = tuple[str, ...]  # ("sft", "lr") is sft.lr
 OwnKeys = Mapping[Key, Callable[[str], bool]]  # of a section with a `name`: does this key go when the name changes?
@@ -112,6 +112,8 @@ def read_file(path: Path, reading: Reading, of: str = "recipe") -> Layer:
         reading.stop(f"cannot read {path}: {error.strerror}", None, f"name a {of}, a YAML file")
     try:
         node = yaml.compose(text, Loader=_Loader)
+    except RecursionError:
+        reading.stop("no valid YAML: brackets within brackets without end", whole, "close each bracket")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = " ".join(filter(None, [getattr(error, "context", ""), getattr(error, "problem", "")]))
@@ -134,7 +136,7 @@ def read_override(text: str, reading: Reading) -> Layer:
         return Layer({}, Places())
     try:
         node = yaml.compose(value, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         reading.add(f"cannot read the value of `{dotted}`: {getattr(error, 'problem', error)}", place, "quote it")
         return Layer({}, Places())
     places = Places({key[:end]: place for end in range(1, len(key) + 1)})
@@ -191,6 +193,8 @@ def _base_of(layer: Layer, path: Path, reading: Reading) -> Layer:
     base_path = path.parent / name
     if not base_path.exists():
         reading.stop(f"no recipe {base_path} to extend", place, _files_like(base_path))
+    if base_path.resolve() == path.resolve():
+        reading.stop("`extends` names the recipe itself", place, "name another recipe, or leave `extends` out")
     base = read_file(base_path, reading)
     if "extends" in base.data:
         more = base.data.pop("extends")
@@ -284,7 +288,9 @@ def _scalar(node: yaml.ScalarNode, key: Key, place: Place, reading: Reading) -> 
         return _SCALARS[tag](node.value)
     except (KeyError, ValueError):
         reading.add(
-            f"`{'.'.join(key)}` has the unknown tag or value `{node.tag} {node.value}`", place, "leave out the `!`"
+            f"`{'.'.join(key)}` has the unknown tag or value `{node.tag} {short(node.value)}`",
+            place,
+            "leave out the `!`",
         )
         return None
 

@@ -168,7 +168,10 @@ def test_what_a_recipe_keeps_and_says_has_no_password(tmp_path, capsys):
     ("keys", "said"),
     [
         ({"query": "SELECT 1"}, "`query` and `items_query` ask a `database`"),
-        ({"database": "shop.db", "items": "items.csv", "items_query": "SELECT 1"}, "not from both"),
+        (
+            {"database": "shop.db", "items": "items.csv", "items_query": "SELECT 1"},
+            "give either `items` or `items_query`",
+        ),
         ({"database": "shop.xls"}, "no database that napo can tell"),
         ({"database": "mysql://u:s3cret@h/x"}, "does not read mysql://"),
     ],

@@ -9,6 +9,7 @@ One file for each kind of command. They import what they call inside their funct
 torch.
 """
 
+import errno
 import logging
 import shlex
 import sys
@@ -21,7 +22,7 @@ from napo import __version__
 from napo.cli import catalog, data, judge, report, search, serve, sweep, train, use
 from napo.cli._console import speaks
 from napo.data.address import hidden
-from napo.errors import UserError, UserErrors
+from napo.errors import UserError, UserErrors, short
 
 # Our faults keep Python's own traceback: typer's prettier one shows the values of local variables.
 app = typer.Typer(
@@ -55,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         if speaks():
             print(said(error), file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"napo: no file has so long a name: {short(str(error.filename))}\n  try   a path", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         _stopped(words)

@@ -4,6 +4,7 @@ Path    a log -> data.propose, training.choose, training.foretell -> [cli._own_d
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ def own_recipe(
     words: `key=value`, as typed. hours: the most that the run may take; passes are cut to fit it.
     Raises UserError for a recipe that is there already, unless it is the run's that is gone on with.
     """
+    if words and "=" not in words[0] and Path(words[0]).is_file():
+        remedy = f"`napo train {words[0]}`, which names its data; or leave {words[0]} out"
+        raise UserError("both a recipe and a log", where="--data", remedy=remedy)
     name = Path(log.partition("?")[0]).stem or "own"
     path = out.with_name(f"{out.name}.yaml") if out is not None else Path("runs") / f"{name}.yaml"
     other = [word for word in words if not word.startswith("data.")]
@@ -42,6 +46,8 @@ def own_recipe(
     from napo.training.foretell import foretell
 
     choice = choose(read)
+
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
 
     def write() -> None:
         reasons = "".join(f"# {reason}\n" for reason in choice.reasons)
@@ -61,6 +67,9 @@ def own_recipe(
                 forecast = foretell(load_recipe(path, other, methods=True), prepare(recipe))
     except BaseException:
         path.unlink(missing_ok=True)  # a mended command can have its name
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
         raise
     for reason in choice.reasons:
         _say(reason)
@@ -90,7 +99,7 @@ def _settings(log: str, items: Path | None, words: Sequence[str]) -> "DataSectio
     try:
         return DataSection.model_validate({**given, **said})
     except ValidationError as error:
-        raise_all(mistakes_of(error, DataSection, Places(), of="data"))
+        raise_all(mistakes_of(error, DataSection, layer.places, prefix=("data",), of="data"))
         raise
 
 

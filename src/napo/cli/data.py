@@ -87,7 +87,7 @@ def _reading(
     from napo.data.address import is_database
     from napo.data.settings import DataSettings
     from napo.recipe_mistakes import mistakes_of
-    from napo.recipe_reading import Places, raise_all
+    from napo.recipe_reading import Place, Places, raise_all
 
     known = log in get_args(DataSet) and not Path(log).exists()
     kind = "source" if known else "database" if query is not None or is_database(log) else "interactions"
@@ -113,7 +113,10 @@ def _reading(
     try:
         return DataSettings.model_validate(said)
     except ValidationError as error:
-        raise_all(mistakes_of(error, DataSettings, Places(), of="data"))
+        flags = {"columns": "--column", kind: "LOG"}
+        names = {name: flags.get(name, f"--{name.replace('_', '-')}") for name in said}
+        places = Places({(name,): Place(flag, Path.cwd()) for name, flag in names.items()})
+        raise_all(mistakes_of(error, DataSettings, places, of="data"))
         raise
 
 
@@ -240,6 +243,8 @@ def _served(run: Path, rating: float | None) -> "tuple[InteractionLog, DataSetti
     from napo.data.source import load_source
     from napo.recipe import load_recipe
 
+    if not (run / "recipe.yaml").is_file():
+        raise UserError(f"{run} holds no run", where="--run", remedy="the folder that the server was given")
     recipe = load_recipe(run / "recipe.yaml")
     settings = data_settings(recipe)
     if settings.test is not None:

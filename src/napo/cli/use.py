@@ -69,7 +69,7 @@ def recommend(
     from napo.serving.where import column_named
 
     recommender = Recommender.load(run)
-    columns = [column_named(name, recommender.catalog) for name in show or ()]
+    columns = [column_named(name, recommender.catalog, "--show") for name in show or ()]
     titles, allowed, blocked = (
         typed_titles(texts, recommender.catalog) if texts else None for texts in (history, allow, block)
     )

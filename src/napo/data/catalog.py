@@ -17,7 +17,7 @@ import polars as pl
 
 from napo.arrays import IntArray
 from napo.data._digest import digest_of
-from napo.errors import UserError, nearest
+from napo.errors import UserError, nearest, short
 from napo.files import write_aside
 
 _PREFIX = "column."  # in the file: so that an items file may have columns called "key" or "title" of its own
@@ -81,6 +81,7 @@ class Catalog:
         """
         if items := self.of_title(title):
             return items
+        title = short(title)
         close = nearest(title.strip(), self.titles, 3) if suggest is None else suggest(title.strip())[:3]
         remedy = f"nearest titles: {', '.join(close)}" if close else "no title of the catalog looks like it"
         raise UserError(f"{title!r} is not a title of the catalog", where=where, remedy=remedy)

@@ -30,7 +30,13 @@ _TABLES: dict[str, str] = {
     "postgresql": "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables"
     " WHERE table_schema NOT IN ('pg_catalog', 'information_schema')",
 }
+LOCK_SECONDS = 5.0  # that a lock of SQLite's is waited for
+ONLY_READS = "a query that only reads: SELECT ..."
 _SHOWN = 10  # tables that a message names
+
+
+class GivesNoRows(Exception):
+    """A text that a database takes and that is no SELECT."""
 
 
 def open_query(text: str, query: str | None, key: str = "query") -> OpenFile:
@@ -79,6 +85,9 @@ def _rows(address: Address, query: str, key: str) -> pl.DataFrame:
         return read[address.kind](address, query)
     except UserError:
         raise
+    except GivesNoRows:
+        what = "the query is no SELECT, and a database is only read"
+        raise UserError(what, where=f"{address.shown}, `{key}`", remedy=ONLY_READS) from None
     except Exception as error:  # each library has errors of its own, and no base in common
         if not _is_theirs(error):
             raise
@@ -91,7 +100,14 @@ def _rows(address: Address, query: str, key: str) -> pl.DataFrame:
 
 def _sqlite(address: Address, query: str) -> pl.DataFrame:
     assert address.path is not None
-    with closing(sqlite3.connect(f"file:{quote(str(address.path))}?mode=ro", uri=True)) as connection:
+    where = f"file:{quote(str(address.path))}?mode=ro"
+    with closing(sqlite3.connect(where, uri=True, timeout=LOCK_SECONDS)) as connection:
+        connection.set_authorizer(_only_reads)  # mode=ro alone lets ATTACH make another file
+        try:
+            connection.execute(f"EXPLAIN {query}")  # which is authorized as the query is, and reads nothing
+        except sqlite3.DatabaseError as error:
+            _check_gives_rows("not authorized" not in str(error))
+            raise
         batches = list(
             pl.read_database(query, connection, iter_batches=True, batch_size=_BATCH, infer_schema_length=None)
         )
@@ -101,10 +117,23 @@ def _sqlite(address: Address, query: str) -> pl.DataFrame:
     return pl.concat(batches, how="vertical_relaxed")  # a column of SQLite may hold whole numbers here, others there
 
 
+def _only_reads(action: int, *of_what: str | None) -> int:
+    allowed = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
+    return sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
+
+
+def _check_gives_rows(gives: bool) -> None:
+    if not gives:
+        raise GivesNoRows
+
+
 def _duckdb(address: Address, query: str) -> pl.DataFrame:
     duckdb = _library("duckdb", "DuckDB files")
     _library("pyarrow", "DuckDB files")
     with closing(duckdb.connect(str(address.path), read_only=True)) as connection:
+        # read_only alone lets COPY write other files
+        kinds = [statement.type for statement in connection.extract_statements(query)]
+        _check_gives_rows(kinds == [duckdb.StatementType.SELECT])
         return pl.read_database(query, connection)
 
 
@@ -166,7 +195,9 @@ def _remedy(address: Address, message: str) -> str:
     if re.search(r"connect|translate host|timeout", message) and address.kind == "postgresql":
         return "see that the server runs and that this machine may reach it: psql with the same URL"
     if re.search(r"read.?only|'read'", message, re.IGNORECASE):
-        return "a query that only reads: SELECT ..."
+        return ONLY_READS
+    if re.search(r"\block", message):
+        return "end what writes to it, or read a copy of the file"
     if re.search(r"more than one|more than once", message):
         return "give each column a name of its own: SELECT a.id AS user, b.id AS item"
     return "try the query in the database's own shell"

@@ -30,6 +30,7 @@ _ALSO = {
     "time": ("timestamp", "datetime", "date", "unixreviewtime"),
     "title": ("movie_title", "item_title", "name", "item_name", "product_title"),
 }
+TEXT_FORMATS = ("csv", "recbole")  # with a separator, which may be another one than was thought
 _DECIMAL_COMMA = r"^\s*[-+]?\d+(?:,\d+)?\s*$"
 
 
@@ -112,16 +113,16 @@ def column_of(
             return settled
         folded = {column.casefold(): column for column in reversed(present)}
         for known in (name, *_ALSO[name], also):
-            if known in folded:
+            if known and known in folded:  # a column without a name is nobody's
                 return folded[known]
         if optional:
             return None
     close = nearest(wanted, present)
     hint = f"; nearest: {', '.join(close)}" if close else ""
-    remedy = f"name it: `columns: {{{name}: ...}}` under `data:`"
+    remedy = f"name it: `columns: {{{name}: ...}}` under `data:`, or `--column {name}=...`"
     if file.header is not None:
         remedy = f"call it so in the query: `SELECT ... AS {name}`; or {remedy}"
-    elif len(present) == 1:
+    elif len(present) == 1 and file.format in TEXT_FORMATS:
         hint = "; the header is a single column: is `separator:` right, and is the first line a header?"
     elif file.format == "csv" and not close:
         remedy += "; if the first line is no header, name all columns: `header: [user, item, rating, time]`"
@@ -147,6 +148,9 @@ def _as_key(file: OpenFile, frame: pl.DataFrame, name: str) -> pl.Expr:
 
 def _as_rating(values: pl.Series, place: Place, column: str, decimal: Decimal | None) -> tuple[pl.Series, str | None]:
     """Numbers, and a note where commas were read as decimal marks."""
+    if values.dtype.is_nested():
+        remedy = "a column of numbers; `columns: {rating: ...}` under `data:` names another one"
+        raise UserError(f"the ratings in column {column!r} are of type {values.dtype}", where=place(0), remedy=remedy)
     note = None
     texts = values
     numbers = values.cast(pl.Float64, strict=False)

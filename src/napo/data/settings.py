@@ -114,9 +114,11 @@ class DataSettings(Strict):
         if self.source is not None and self.items is not None:
             raise ValueError("`items` goes with `interactions`; a `source` has its own")
         if self.database is None and (self.query is not None or self.items_query is not None):
-            raise ValueError("`query` and `items_query` ask a `database`, and none is named")
+            raise ValueError(
+                "`query` and `items_query` ask a `database`, and none is named; such as `database: shop.db`"
+            )
         if self.items is not None and self.items_query is not None:
-            raise ValueError("the titles come from `items` or from `items_query`, not from both")
+            raise ValueError("give either `items` or `items_query` for the titles")
         return self
 
     @field_validator("database")
@@ -188,7 +190,7 @@ class SplitSettings(Strict):
     @model_validator(mode="after")
     def _leaves_something_to_learn(self) -> "SplitSettings":
         if self.valid + self.test >= 1:
-            raise ValueError("`valid` and `test` together must stay below 1")
+            raise ValueError("`valid` and `test` together must stay below 1; such as `valid: 0.1, test: 0.1`")
         if self.join and self.name != "files":
             raise ValueError("`join` is of rows: with `name: files`")
         return self

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from napo.data.settings import OFFSET, TimeUnit
-from napo.errors import UserError
+from napo.errors import UserError, short
 
 Place = Callable[[int], str]
 
@@ -95,7 +95,7 @@ def _from_numbers(numbers: pl.Series, place: Place, said: TimeUnit | None) -> tu
     unit = int(counts[: len(_UNITS)].argmax()) if said is None else [name for name, *_ in _UNITS].index(said)
     if said is None and (odd := np.flatnonzero(known & (size != unit))).size:
         raise UserError(
-            f"{stamps[odd[0]]:.0f} does not fit the other times, which are {_UNITS[unit][0]}",
+            f"{short(f'{stamps[odd[0]]:.0f}', 24)} does not fit the other times, which are {_UNITS[unit][0]}",
             where=place(int(odd[0])),
             remedy=_REMEDY,
         )
@@ -107,7 +107,7 @@ def _from_numbers(numbers: pl.Series, place: Place, said: TimeUnit | None) -> tu
     odd = np.flatnonzero(known & ((milliseconds < FIRST_CLOCK * 1000) | (milliseconds > _LATEST)))
     if odd.size:
         raise UserError(
-            f"{stamps[odd[0]]:.0f} would be {name} of an impossible year",
+            f"{short(f'{stamps[odd[0]]:.0f}', 24)} would be {name} of an impossible year",
             where=place(int(odd[0])),
             remedy="leave the field empty where the time is unknown: such rows are left out and counted",
         )

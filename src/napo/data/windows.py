@@ -147,20 +147,22 @@ def _objects(text: str, path: Path) -> Iterable[tuple[str, Any]]:
     if text.lstrip().startswith("["):
         try:
             found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"no valid JSON: {error.msg}", where=f"{path}, line {error.lineno}") from error
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise _no_json(error, f"{path}, line {getattr(error, 'lineno', 1)}") from error
         yield from ((f"{path}, row {number}", row) for number, row in enumerate(found, start=1))
         return
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 yield f"{path}, line {number}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(
-                    f"no valid JSON: {error.msg}",
-                    where=f"{path}, line {number}",
-                    remedy='a row a line, such as {"history": [3, 7], "next": 5}, or one list of them',
-                ) from error
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise _no_json(error, f"{path}, line {number}") from error
+
+
+def _no_json(error: json.JSONDecodeError | RecursionError, where: str) -> UserError:
+    reason = error.msg if isinstance(error, json.JSONDecodeError) else "brackets within brackets without end"
+    remedy = 'a row a line, such as {"history": [3, 7], "next": 5}, or one list of them'
+    return UserError(f"no valid JSON: {reason}", where=where, remedy=remedy)
 
 
 def _checked(row: Any, place: str) -> dict[str, Any]:

@@ -72,7 +72,10 @@ def evaluate_run(
         recipe = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"match": match})})
     checks: dict[str, list[Check]] = {}
     tables = []
-    for name in _protocols(recipe, protocol, ranked):
+    names = _protocols(recipe, protocol, ranked)
+    if match is not None and "gen20" not in names:
+        raise UserError(f"{' and '.join(names)} judge no written title", where="--match", remedy="`--protocol gen20`")
+    for name in names:
         cases, ks = recipe.evaluation.full_cases, recipe.evaluation.ks
         judged, lists = prepared.under(name), lists_of(name)
         if part == "valid":

@@ -71,11 +71,12 @@ class EventStore:
         wait: seconds that a call waits for a lock or a connection. new: False: a file has to be there.
         Raises UserError for what is no such database, StoreUnavailable where it can't be reached or written.
         """
-        address = Address("sqlite", where) if isinstance(where, Path) else address_of(where)
+        address = _of_file(where) if isinstance(where, Path) else address_of(where)
         if address.kind == "duckdb":  # one process at a time
             raise UserError("events are not kept in DuckDB", where=address.shown, remedy="SQLite or PostgreSQL")
-        if not new and address.path is not None and not address.path.is_file():
-            raise UserError(f"there is no event store {address.path}", remedy="the file that the server was given")
+        if not new and address.path is not None and not (address.path.is_file() and address.path.stat().st_size):
+            missing = "there is no event store" if not address.path.is_file() else "nothing is in"
+            raise UserError(f"{missing} {address.path}", remedy="the file that the server was given")
         if address.kind == "postgresql":
             _check_driver()
         store = cls(engine_of(address, wait), address)
@@ -210,6 +211,11 @@ def _deadlocks() -> Iterator[None]:
         if getattr(error.orig, "sqlstate", None) == DEADLOCK:
             raise _Again from None
         raise
+
+
+def _of_file(path: Path) -> Address:
+    """A store's file may have any name, but for those of databases of another kind."""
+    return address_of(str(path)) if path.suffix in (".duckdb", ".ddb") else Address("sqlite", path)
 
 
 def _check_driver() -> None:

@@ -55,6 +55,8 @@ def laid_down(layer: Layer, asked: Asked, source: Path) -> Layer:
         data["data"] = _own_data(asked, places) if asked.interactions else _data_sets(data, asked, places, source)
     elif asked.interactions:
         data["data"] = _own_data(asked, places)
+    elif asked.data and "data" not in data:
+        data["data"] = _data_sets({**data, "data": {"data": {}}}, asked, places, source)
     if isinstance(data.get("methods"), dict) and (asked.methods or asked.objectives):
         data["methods"] = {**data["methods"], **_own_methods(data["methods"], asked)}
     return Layer(data, places)
@@ -84,6 +86,8 @@ def _data_sets(data: Mapping[str, Any], asked: Asked, places: Places, source: Pa
             f"no data set {unknown[0]!r} in {source}", where="--data", remedy=did_you_mean(unknown[0], sets)
         )
     wanted = asked.data or {name: None for name in sets if name not in brought}
+    if not sets:
+        return {}
     if not wanted:
         raise UserError(
             f"{', '.join(brought)}: their files are yours to bring",

@@ -65,9 +65,11 @@ class ClaimEntry(Section):
         needed, allowed = KEYS[self.kind]
         given = {name for kind in KEYS.values() for name in (*kind[0], *kind[1]) if getattr(self, name) is not None}
         if missing := [f"`{name}`" for name in needed if name not in given]:
-            raise ValueError(f"a claim of kind {self.kind} needs {', '.join(missing)}")
+            raise ValueError(f"a claim of kind {self.kind} needs {', '.join(missing)}; such as `{needed[0]}: NAPO`")
         if spare := [f"`{name}`" for name in sorted(given - {*needed, *allowed})]:
-            raise ValueError(f"a claim of kind {self.kind} has no use for {', '.join(spare)}")
+            raise ValueError(
+                f"a claim of kind {self.kind} has no use for {', '.join(spare)}; such as only {', '.join(needed)}"
+            )
         if self.margin is not None and self.ratio is not None:
             raise ValueError("give `margin` or `ratio`, not both")
         return self

@@ -36,7 +36,7 @@ from napo.experiments.asked import Asked, laid_down
 from napo.experiments.claim_keys import ClaimEntry, Known, mistakes_in
 from napo.recipe import Recipe, differences, load_recipe
 from napo.recipe_checks import is_path
-from napo.recipe_keys import Count, FilePath, Section, Whole, Word
+from napo.recipe_keys import Count, FilePath, Section, Seed, Word
 from napo.recipe_mistakes import mistakes_of
 from napo.recipe_reading import Key, Layer, Mistake, Place, Places, Reading, raise_all, read_file
 
@@ -67,7 +67,7 @@ class Sweep(Section):
     bring: list[Word] = Field(default_factory=list)  # data sets whose files the user has: --data NAME=FOLDER
     with_: dict[str, Any] = Field(default_factory=dict, alias="with")
     grid: Grid = Field(default_factory=dict)
-    seeds: Count | list[Whole] = 1  # how many, from 0 on; or which
+    seeds: Count | list[Seed] = 1  # how many, from 0 on; or which
     baselines: bool = True  # chance, popularity and SASRec as rows
     base: Word | None = None  # the row that others are compared with; None: SFT where there is one
     tried: dict[Word, Count] = Field(default_factory=dict)  # by method: settings tried on validation beforehand
@@ -130,7 +130,7 @@ def load_plan(path: Path, overrides: Sequence[str] = (), asked: Asked | None = N
     asked: what a command changes in the file.
     """
     reading = Reading()
-    layer = read_file(path, reading)
+    layer = read_file(path, reading, "sweep")
     raise_all(reading.mistakes)
     file_data = list(layer.data["data"]) if isinstance(layer.data.get("data"), dict) else []
     layer = laid_down(layer, asked or Asked(), path)
@@ -141,6 +141,9 @@ def load_plan(path: Path, overrides: Sequence[str] = (), asked: Asked | None = N
     cells = list(_model_cells(sweep, layer, path, overrides))
     if sweep.baselines:
         cells += list(_baseline_cells(cells))
+    if sweep.base is not None and sweep.base not in (rows := {cell.row for cell in cells}):
+        at, remedy = layer.places.of(("base",)), did_you_mean(sweep.base, rows)
+        raise_all([Mistake(f"`base`: there will be no row {sweep.base!r} to compare with", at, remedy)])
     raise_all(mistakes_in(sweep.claims, _known(sweep, cells, file_data), layer.places))
     hashed = [_hashed(cell) for cell in cells]
     words = ["napo", "sweep", str(path), *map(hidden, overrides), *(asked.words if asked else ())]

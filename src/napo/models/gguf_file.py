@@ -33,7 +33,8 @@ def dequantized(path: Path) -> Path:
         raise UserError(f"no file {path}", where="model.name", remedy="a path to a .gguf file")
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise UserError("this is no GGUF file: it does not begin with GGUF", where=str(path))
+            what, remedy = "this is no GGUF file: it does not begin with GGUF", "name one, or a folder of safetensors"
+            raise UserError(what, where=str(path), remedy=remedy)
         file.seek(0)
         content = hashlib.file_digest(file, "sha256").hexdigest()
     target = cache_folder() / f"gguf-{content[:16]}"

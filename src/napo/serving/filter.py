@@ -115,7 +115,7 @@ class Filters:
         return permitted
 
     def _cap(self, name: str, most: int) -> Cap:
-        column = column_named(name, self.catalog)
+        column = column_named(name, self.catalog, "caps")
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
             raise UserError(f"a cap of {most!r}", where=f"caps: {name}", remedy="a whole number, at least 1")
         if column not in self._values:

@@ -252,6 +252,7 @@ class Recommender:
         if (history is None) == (user is None):
             raise UserError(
                 "whom to recommend to?" if user is None else "both a user and a history",
+                where="history, user",
                 remedy="either `history`, a list of titles, or `user`, a key of the log",
             )
         if user is None:

@@ -72,7 +72,8 @@ def read_where(where: Where, catalog: Catalog) -> Allowed:
         notes += [note] if note else []
     said = " and ".join(map(str, conditions))
     if not items.any():
-        raise UserError(f"no item has {said}: each condition is met, all together are not", where="where")
+        what = f"no item has {said}: each condition is met, all together are not"
+        raise UserError(what, where="where", remedy="fewer conditions")
     if conditions:
         notes.insert(0, f"{int(items.sum()):,} of the {len(catalog):,} items have {said}")
     return Allowed(items, tuple(dict.fromkeys(columns)), said, tuple(notes))
@@ -90,7 +91,7 @@ def parse(text: str) -> Condition:
     return Condition(column, "=" if sign == "==" else sign, values)
 
 
-def column_named(name: str, catalog: Catalog) -> str:
+def column_named(name: str, catalog: Catalog, where: str = "where") -> str:
     """The catalog's column of that name, case forgiven. Raises UserError with the nearest ones where there is none."""
     known = catalog.columns.columns
     if name in known:
@@ -100,10 +101,10 @@ def column_named(name: str, catalog: Catalog) -> str:
     if not known:
         raise UserError(
             f"no column {name!r}: the catalog has keys and titles alone",
-            where="where",
+            where=where,
             remedy="train with an items file that has this column",
         )
-    raise UserError(f"no column {name!r} in the catalog", where="where", remedy=did_you_mean(name, known))
+    raise UserError(f"no column {name!r} in the catalog", where=where, remedy=did_you_mean(name, known))
 
 
 def _met(condition: Condition, column: pl.Series) -> tuple[BoolArray, str | None]:
@@ -168,7 +169,9 @@ def _compared(condition: Condition, column: pl.Series) -> tuple[BoolArray, str |
     bound = _number(value)
     if bound is None:
         raise UserError(
-            f"{value!r} is not a number, which `{condition.sign}` compares with", where=f"where: {condition}"
+            f"{value!r} is not a number, which `{condition.sign}` compares with",
+            where=f"where: {condition}",
+            remedy="`=`, `!=` or `in` for texts",
         )
     numbers = _numbers(column)
     if numbers is None or np.isnan(numbers).all():

@@ -34,7 +34,7 @@ def try_out(objective: nn.Module, file: Path, rejected: int) -> None:
             if (calibrate := getattr(trial, "calibrate", None)) is not None:
                 calibrate(1 + torch.randn(100, dtype=torch.float64))  # an auxiliary model that is mostly right
             loss = trial(scored)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise _wrong(f"it fails on a made-up batch of {EXAMPLES}: {said}", file, error) from error
     if not isinstance(loss, Loss):
@@ -79,7 +79,7 @@ def _tokens(objective: Any, catalog: int) -> Tokens | None:
     return Tokens(drawn[0], drawn[1:], allowed, torch.zeros_like(places), places, leads)
 
 
-def _wrong(what: str, file: Path, error: Exception | None = None) -> UserError:
+def _wrong(what: str, file: Path, error: BaseException | None = None) -> UserError:
     frames = traceback.extract_tb(error.__traceback__) if error is not None else []
     own = [frame.lineno for frame in frames if Path(frame.filename).name == file.name]
     return UserError(what, where=f"{file}, line {own[-1]}" if own else str(file), remedy=GUIDE)

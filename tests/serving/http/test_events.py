@@ -1,6 +1,5 @@
 """Events over HTTP: kept before they are acknowledged, part of the next list, forgotten when asked."""
 
-import json
 import os
 
 import pytest
@@ -92,28 +91,6 @@ def _quoted(user):
     from urllib.parse import quote
 
     return quote(user, safe="")
-
-
-@pytest.mark.parametrize(
-    ("events", "said"),
-    [
-        ([event(item="Alein")], "'Alein' is not a title"),
-        ([event(kind="liked")], "'took', 'skipped' or 'shown'"),
-        ([event(user="")], "the user is empty"),
-        ([event(time=1_700_000_000)], "outside 1973 to 2099"),
-        ([event(position=0)], "positions count from 1"),
-        ([event(propensity=1.5)], "is no chance"),
-        ([event(), {"user": "dan", "item": "i01"}], "Field required"),
-        ([event(colour="red")], "Extra inputs"),
-        ([], "at least 1 item"),
-        ([event()] * 1001, "at most 1000 items"),
-    ],
-)
-def test_a_mistake_keeps_none_of_the_events(client, store, events, said):
-    answer = post(client, *events)
-    assert answer.status_code == 422
-    assert said in json.dumps(answer.json(), ensure_ascii=False)
-    assert len(store) == 0
 
 
 def test_a_store_that_can_not_do_it_now_is_a_503_and_the_next_call_works(client, store, monkeypatch):

@@ -53,8 +53,8 @@ def _module(name: str) -> ModuleType:
     return import_module(f"napo.data.formats.{name}")
 
 
-def _files_like(path: Path) -> str | None:
+def _files_like(path: Path) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent} either"
     close = nearest(path.name, (other.name for other in path.parent.iterdir()))
-    return f"did you mean {', '.join(close)}" if close else None
+    return f"did you mean {', '.join(close)}" if close else "name a file; docs/data.md says in which forms"

@@ -158,6 +158,10 @@ def _rows(content: Utf8, separator: str, quoted: bool, path: Path) -> Iterator[t
                     yield start, row
                 start = reader.line_num + 1
     except csv.Error as error:
+        if "field limit" in str(error):
+            what = f"a field has more than {csv.field_size_limit():,} characters"
+            remedy = 'a quote that nothing closes takes in all that follows; a quote inside quotes is written ""'
+            raise UserError(what, where=f"{path}, line {start}", remedy=remedy) from error
         raise UserError(
             f"the quotes do not fit: {error}",
             where=f"{path}, line {start}",

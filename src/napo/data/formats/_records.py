@@ -33,6 +33,8 @@ def parse(line: str) -> Record | None:
         return None
     try:
         record = json.loads(text)
+    except RecursionError:
+        return None
     except ValueError:
         try:
             record = ast.literal_eval(text)

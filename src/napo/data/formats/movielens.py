@@ -35,13 +35,13 @@ def matches(head: Head) -> bool:
 
 def open_file(head: Head, told: Told) -> OpenFile:
     first = head.lines[0] if head.lines else ""
-    if _is_item(first):
+    if _is_item(first) or head.name == "u.item":
         # the last field is called genres once the flags are read, see _with_genres
         header = (*_ITEM, *GENRES)
         told = replace(told, separator="|", header=header, encoding=told.encoding or _latin(head))
         return _with_genres(open_delimited(head.path, told, format="movielens", quoted=False))
     separator = "::" if "::" in first else "\t"
-    is_ratings = bool(_FOUR_NUMBERS.fullmatch(first))
+    is_ratings = bool(_FOUR_NUMBERS.fullmatch(first)) or head.name == "u.data"
     if not is_ratings:
         told = replace(told, encoding=told.encoding or _latin(head))
     told = replace(told, separator=separator, header=_RATINGS if is_ratings else _MOVIES)

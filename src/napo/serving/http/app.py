@@ -25,6 +25,7 @@ from napo.serving.http import bodies
 from napo.serving.http.batcher import Full
 from napo.serving.http.figures import Counted, Figures
 from napo.serving.http.guard import Guard, mistake
+from napo.serving.http.mistakes import said_of
 from napo.serving.http.models import Busy, Done, ListJob, ScoreJob, Served, ServedModels, UnknownModel
 from napo.serving.http.page import add_page, report_of
 from napo.serving.http.settings import ServerSettings
@@ -196,10 +197,7 @@ def _answer_mistakes(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def of_body(request: Request, error: RequestValidationError) -> JSONResponse:
-        said = [
-            {"what": one["msg"], "where": ".".join(str(part) for part in one["loc"]) or None, "remedy": None}
-            for one in error.errors()
-        ]
+        said = said_of(error.errors(), request.headers.get("content-type", ""))
         return JSONResponse({"errors": said}, status_code=422)
 
     @app.exception_handler(Full)
@@ -210,7 +208,12 @@ def _answer_mistakes(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_path(request: Request, error: HTTPException) -> JSONResponse:
-        answer = mistake(error.status_code, str(error.detail), where=request.url.path, remedy="see /docs")
+        where, remedy = request.url.path, "see /docs"
+        if error.status_code == 400:  # what FastAPI makes of bytes that are no text
+            where, remedy = "body", "a JSON object in UTF-8"
+        elif "Allow" in (error.headers or {}):
+            remedy = f"{(error.headers or {})['Allow']}; see /docs"
+        answer = mistake(error.status_code, str(error.detail), where=where, remedy=remedy)
         answer.headers.update(error.headers or {})
         return answer
 

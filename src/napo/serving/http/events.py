@@ -15,7 +15,7 @@ import numpy as np
 from fastapi import FastAPI, Query
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictFloat, StrictInt
 
 from napo.arrays import IntArray
 from napo.events.event import KINDS, Event, Kind
@@ -47,7 +47,7 @@ class EventBody(Body):
     time: StrictInt | None = Field(default=None, description="Milliseconds since 1970, UTC; else now.")
     request: Text | None = Field(default=None, description="The `request` of the list that the item stood in.")
     position: StrictInt | None = Field(default=None, description="The item's rank in that list.")
-    propensity: float | None = None
+    propensity: StrictFloat | None = None
     key: Text | None = Field(default=None, description="The event's own name: sent again, it is the same event.")
 
 

@@ -68,8 +68,9 @@ class Guard:
                 400, f"this server is not known as {host!r}", where="Host", remedy="`napo serve ... --allow-host NAME`"
             )
         origin = headers.get("origin")
-        if origin and scope["method"] not in ("GET", "HEAD") and urlsplit(origin).netloc != host:
-            return mistake(403, "a page of another origin may not ask for this", where="Origin")
+        if origin and scope["method"] not in ("GET", "HEAD") and not _same_origin(origin, host):
+            remedy = "ask from the server's own page, or from a program, which sends no Origin"
+            return mistake(403, "a page of another origin may not ask for this", where="Origin", remedy=remedy)
         if self.settings.token is not None and scope["path"] not in OPEN and not self._knows(headers):
             answer = mistake(
                 401, "no token, or a wrong one", where="Authorization", remedy="`Authorization: Bearer TOKEN`"
@@ -108,7 +109,17 @@ def mistake(status: int, what: str, *, where: str | None = None, remedy: str | N
 
 def _name(host: str) -> str:
     """The host of a `Host` header, without its port: `[::1]:8000` is `::1`."""
-    return urlsplit(f"//{host}").hostname or "" if "@" not in host else ""
+    try:
+        return urlsplit(f"//{host}").hostname or "" if "@" not in host else ""
+    except ValueError:  # brackets that are no address
+        return ""
+
+
+def _same_origin(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

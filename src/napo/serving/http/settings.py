@@ -45,7 +45,7 @@ class ServerSettings:
         if self.token is not None and len(self.token) < 16:
             raise UserError(
                 f"the token has {len(self.token)} characters, and could be guessed",
-                where="NAPO_TOKEN",
+                where="NAPO_TOKEN, --token-file",
                 remedy="at least 16: `python -c 'import secrets; print(secrets.token_urlsafe())'`",
             )
         if not self.local and self.token is None:

@@ -1,6 +1,6 @@
 """Folders of runs and checkpoints that are damaged, foreign, or not what was meant, through the command itself.
 
-As in test_bad_input: exit code 2, what and where and the way out, nothing half-written.
+As in the other tables: exit code 2, what and where and the way out, nothing half-written.
 """
 
 import pickle

@@ -94,16 +94,18 @@ def continuations(
     owner = np.repeat(np.arange(len(nodes)), [len(some) for some in by_case])
     widths = prompts[owner] + np.array([tree.paths[1][row.last].sum() for row in rows], dtype=np.int64)
 
-    answers: dict[int, Children] = {}
-    for batch in batches_by_width(widths, model.batch_tokens):
+    begins = np.cumsum([0, *(len(row.last) for row in rows)])
+    parts = []
+    for batch in map(np.sort, batches_by_width(widths, model.batch_tokens)):
         some = [rows[index] for index in batch]
         if encoded is None:
             at_places, asked = _run(model, [histories[owner[index]] for index in batch], some)
         else:
             at_places, asked = encoded.at_places(owner[batch], some)
         found = _children(model, at_places, asked, some)
-        answers.update(zip(batch.tolist(), found, strict=True))
-    return _of_each_case([answers[index] for index in range(len(rows))], rows, nodes)
+        numbers = slices(begins[batch], begins[batch + 1] - begins[batch])  # of the batch's nodes, among all of them
+        parts.append(Children(numbers[found.parent], found.node, found.log_prob))
+    return _by_case(parts, nodes)
 
 
 def _rows(model: TitleModel, nodes: IntArray, prompt: int) -> list[Beginnings]:
@@ -119,12 +121,14 @@ def _rows(model: TitleModel, nodes: IntArray, prompt: int) -> list[Beginnings]:
     return [Beginnings(some, since) for some, since in parts if len(some)]
 
 
-def _of_each_case(answers: list[Children], rows: list[Beginnings], nodes: Sequence[IntArray]) -> list[Children]:
-    """The rows' children, case by case, with parents counted within the case."""
-    asked = np.cumsum([0, *(len(row.last) for row in rows)])
-    parent = np.concatenate([NONE, *(part.parent + first for part, first in zip(answers, asked[:-1], strict=True))])
-    node = np.concatenate([NONE, *(part.node for part in answers)])
-    log_prob = np.concatenate([np.empty(0), *(part.log_prob for part in answers)])
+def _by_case(parts: list[Children], nodes: Sequence[IntArray]) -> list[Children]:
+    """The children of each case's nodes, with parents counted within the case. parts: counted through all cases."""
+    parent = np.concatenate([NONE, *(part.parent for part in parts)])
+    node = np.concatenate([NONE, *(part.node for part in parts)])
+    log_prob = np.concatenate([np.empty(0), *(part.log_prob for part in parts)])
+    if len(parts) > 1:  # batches are of like width
+        order = np.argsort(parent, kind="stable")
+        parent, node, log_prob = parent[order], node[order], log_prob[order]
     begins = np.cumsum([0, *map(len, nodes)])
     cuts = np.searchsorted(parent, begins)
     return [
@@ -142,8 +146,8 @@ def _run(model: TitleModel, histories: Sequence[IntArray], rows: Sequence[Beginn
     return hidden.flatten(0, 1)[batch.places], nodes
 
 
-def _children(model: TitleModel, at_places: Tensor, nodes: IntArray, rows: Sequence[Beginnings]) -> list[Children]:
-    """The children of each row's nodes. at_places: (P, d), nodes: (P,), of the rows' places."""
+def _children(model: TitleModel, at_places: Tensor, nodes: IntArray, rows: Sequence[Beginnings]) -> Children:
+    """The children of the rows' nodes, one row after the other. at_places: (P, d), nodes: (P,), of the places."""
     tree = model.tree
     portions = [slice(start, start + PLACES_AT_ONCE) for start in range(0, len(nodes), PLACES_AT_ONCE)]
     by_edge = torch.cat([_edge_log_probs(model, at_places[some], nodes[some]) for some in portions])
@@ -162,12 +166,11 @@ def _children(model: TitleModel, at_places: Tensor, nodes: IntArray, rows: Seque
     ends[np.cumsum(places) - 1] = True
     end = np.repeat(ends, counts)  # (E,) whether the edge goes out from the last place, not from a forced one before it
     before = np.bincount(parent[~end], log_prob[~end], minlength=len(last))
-    flat = Children(
+    return Children(
         parent[end],
         tree.child_node[slices(tree.child_start[nodes], counts)][end],
         log_prob[end] + before[parent[end]],
     )
-    return _of_each_case([flat], [Beginnings(last, since)], [row.last for row in rows])
 
 
 def _edge_log_probs(model: TitleModel, at_places: Tensor, nodes: IntArray) -> Tensor:
@@ -175,14 +178,19 @@ def _edge_log_probs(model: TitleModel, at_places: Tensor, nodes: IntArray) -> Te
     tree, device = model.tree, at_places.device
     counts = _child_counts(tree, nodes)
     edges = slices(tree.child_start[nodes], counts)
-    tokens = tree.child_token[edges]
     place = torch.from_numpy(np.repeat(np.arange(len(nodes)), counts)).to(device)
     if model.normalize == "vocabulary":
         logits = at_least_float32(model.policy.head(at_places, None))  # (P, V)
-        return logits[place, torch.from_numpy(tokens).to(device)] - logits.logsumexp(dim=1)[place]
+        tokens = torch.from_numpy(tree.child_token[edges]).to(device)
+        return logits[place, tokens] - logits.logsumexp(dim=1)[place]
     # below the root few tokens can follow at all: the head runs on these alone
-    used, column = np.unique(tokens, return_inverse=True)
-    logits = at_least_float32(model.policy.head(at_places, torch.from_numpy(used).to(device)))  # (P, U)
+    among = tree.child_column[edges]
+    used = np.zeros(len(tree.vocabulary), dtype=np.bool_)
+    used[among] = True
+    column = (np.cumsum(used) - 1)[among]
+    logits = at_least_float32(
+        model.policy.head(at_places, torch.from_numpy(tree.vocabulary[used]).to(device))
+    )  # (P, U)
     values = logits[place, torch.from_numpy(column).to(device)]
     return edge_log_probs(values, place, len(nodes), torch.from_numpy(tree.ceiling[edges]).to(device))
 

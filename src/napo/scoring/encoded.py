@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from napo.arrays import IntArray
-from napo.scoring.batch import NONE, Beginnings, Frame, Row, beside, main_path, stack
+from napo.scoring.batch import NONE, Beginnings, Frame, Row, main_path
 from napo.scoring.prefix_cache import PrefixCache, Remembered
 from napo.scoring.shared_prefix import Policy, device_of
 from napo.scoring.tree import PrefixTree, slices
@@ -67,6 +67,8 @@ class Encoded:
             for row, (key, prompt) in enumerate(new.items()):
                 known[key] = Remembered(last[row].clone(), kept.row(row, len(prompt)))
                 self.remembers.put(key, known[key])
+            if len(new) == len(keys):  # all are new: they lie side by side already
+                return last, kept
         states = [known[key] for key in keys]
         return torch.stack([state.last for state in states]), states[0].kept.stacked([state.kept for state in states])
 
@@ -81,25 +83,41 @@ class Encoded:
     def at_places(self, cases: IntArray, rows: Sequence[Beginnings]) -> tuple[Tensor, IntArray]:
         """(P, d) and (P,) nodes: beginning by beginning, from its `since` on. cases: (R,) whose each row is."""
         tree = self.tree
-        laid, nodes, places, owner = [], [], [], []
-        for number, (case, row) in enumerate(zip(cases, rows, strict=True)):
-            begins, lengths = (array[row.last] for array in tree.paths)
-            laid.append(beside(NONE, np.full(len(lengths), self.lengths[case]), begins, lengths, tree))
-            counts = lengths - row.since + 1
-            depth = slices(row.since, counts)
-            nodes.append(tree.node[slices(begins + row.since, counts)])
-            # what comes first in a title is predicted by the history itself: -1
-            places.append(np.where(depth == 0, -1, np.repeat(np.cumsum(lengths) - lengths, counts) + depth - 1))
-            owner.append(np.full(len(depth), number))
-        last, _ = self._states
-        place, row_of = (torch.from_numpy(np.concatenate(parts)).to(last.device) for parts in (places, owner))
-        case_of = torch.from_numpy(np.asarray(cases)).to(last.device)
-        at_places = last[case_of[row_of]]  # right where the place is a title's first
-        grid = stack(laid, 0)
-        if grid["input_ids"].shape[1]:
-            later = place >= 0
-            at_places[later] = self._behind(grid, case_of)[row_of[later], place[later]]
-        return at_places, np.concatenate(nodes)
+        last, since = (np.concatenate([NONE, *(getattr(row, name) for row in rows)]) for name in ("last", "since"))
+        owner = np.repeat(np.arange(len(rows)), [len(row.last) for row in rows])  # (beginnings,)
+        begins, lengths = (array[last] for array in tree.paths)
+        counts = lengths - since + 1
+        depth = slices(since, counts)
+        nodes = tree.node[slices(begins + since, counts)]
+        states, _ = self._states
+        cases_of = torch.from_numpy(np.asarray(cases)).to(states.device)
+        row_of = torch.from_numpy(np.repeat(owner, counts)).to(states.device)
+        at_places = states[cases_of[row_of]]  # right where the place is a title's first
+        if lengths.any():
+            column = _columns(owner, lengths)  # of each beginning's first token in its row
+            place = torch.from_numpy(np.repeat(column, counts) + depth - 1).to(states.device)
+            later = torch.from_numpy(depth > 0).to(states.device)
+            grid = self._grid(np.asarray(cases)[owner], owner, column, begins, lengths)
+            at_places[later] = self._behind(grid, cases_of)[row_of[later], place[later]]
+        return at_places, nodes
+
+    def _grid(
+        self, case: IntArray, row: IntArray, column: IntArray, begins: IntArray, lengths: IntArray
+    ) -> dict[str, Tensor]:
+        """(R, Q) each: beginnings' tokens side by side in their rows, each behind all of its case's history."""
+        token_row, token_column = np.repeat(row, lengths), slices(column, lengths)
+        values = {
+            "input_ids": (0, self.tree.token[slices(begins, lengths)]),
+            "positions": (0, slices(self.lengths[case], lengths)),
+            "branch": (0, np.repeat(np.arange(1, len(lengths) + 1), lengths)),
+            "limit": (-1, np.repeat(self.lengths[case] - 1, lengths)),
+        }
+        grid = {}
+        for name, (padding, value) in values.items():
+            filled = np.full((int(row[-1]) + 1, int(token_column.max()) + 1), padding, dtype=np.int64)
+            filled[token_row, token_column] = value
+            grid[name] = torch.from_numpy(filled)
+        return grid
 
     def _behind(self, grid: dict[str, Tensor], case_of: Tensor) -> Tensor:
         """(R, Q, d) the states of titles' tokens: each sees its history and what stands before it in its own title."""
@@ -112,3 +130,10 @@ class Encoded:
         own |= torch.eye(len(index), dtype=torch.bool, device=branch.device)  # padding sees itself
         mask = torch.cat([before, own], dim=2)[:, None]
         return self.policy.hidden_behind(kept, case_of, grid["input_ids"], grid["positions"], mask)
+
+
+def _columns(row: IntArray, lengths: IntArray) -> IntArray:
+    """(n,) where each of many slices begins, when they stand side by side in their rows. row: (n,) ascending."""
+    ends = np.cumsum(lengths)
+    before = np.append(0, ends)[np.searchsorted(row, row)]  # tokens of all the rows above
+    return np.asarray(ends - lengths - before)

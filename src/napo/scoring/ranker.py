@@ -225,8 +225,9 @@ class TitleRanker:
         if self.max_tokens is None:
             return history
         tree, frame = self.model.tree, self.model.frame
-        needed = frame.words + int(tree.lengths.max())  # words and titles are never cut
-        needed += listed * int(frame.listed_tokens(tree).lengths.max())
+        needed = frame.words + tree.longest  # words and titles are never cut
+        if listed:
+            needed += listed * int(frame.listed_tokens(tree).lengths.max())
         if needed > self.max_tokens:
             raise UserError(
                 f"{self.max_tokens} tokens can't hold the prompt's words, {listed} candidates and a title",

@@ -16,6 +16,7 @@ Equal titles share a leaf: a tie, all of their ids are listed, in ascending orde
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def all_log_probs(model: TitleModel, histories: Sequence[IntArray]) -> FloatArra
     if model.normalize == "vocabulary":
         counts = tree.child_start[choices + 1] - tree.child_start[choices]
         behind = np.append(0, tree.child_node[slices(tree.child_start[choices], counts)])
-        asked = behind[~_is_leaf(tree, behind)]
+        asked = behind[~tree.is_leaf[behind]]
     gained = np.zeros((len(histories), tree.nodes))  # on the way to each node; forced tokens between choices: in one
     for row, children in zip(gained, continuations(model, histories, [asked] * len(histories)), strict=True):
         row[children.node] = children.log_prob
@@ -109,6 +110,11 @@ class Mask:
 
     items: BoolArray
     below: IntArray
+
+    @cached_property
+    def open_at(self) -> BoolArray:
+        """(nodes,) whether any such item ends there or below."""
+        return np.asarray(self.below > 0)
 
     @classmethod
     def of(cls, tree: PrefixTree, allowed: BoolArray | None = None) -> "Mask":
@@ -138,7 +144,7 @@ class Search(ABC):
         excluded = excluded[mask.items[excluded]]  # what the filter leaves out needs no second word
         self.may_be_found = mask.items.copy()  # (items,)
         self.may_be_found[excluded] = False
-        self.open_at = mask.below > 0  # (nodes,) whether an item that may be found ends there or below
+        self.open_at = mask.open_at.copy()  # (nodes,) whether an item that may be found ends there or below
         self.open_at[_closed_nodes(self.tree, mask, excluded)] = False
         self.open: IntArray = NONE
         self.open_scores: FloatArray = np.empty(0)
@@ -179,7 +185,7 @@ class Search(ABC):
         nodes, scores = nodes[kept], scores[kept]
         if self.jumps:
             nodes = self.tree.onward[nodes]
-        leaf = _is_leaf(self.tree, nodes)
+        leaf = self.tree.is_leaf[nodes]
         self.finish(*self._items_at(nodes[leaf], scores[leaf]))
         self.open = np.concatenate([self.open, nodes[~leaf]])
         self.open_scores = np.concatenate([self.open_scores, scores[~leaf]])
@@ -206,6 +212,12 @@ class Top(Search):
     @property
     def bound(self) -> float:
         return float(self.scores[-1]) if len(self.items) == self.k else -np.inf
+
+    def _items_at(self, leaves: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
+        if len(leaves) > self.k:  # each holds an item: what scores below the k-th best leaf stands in no list
+            near = scores >= np.partition(scores, -self.k)[-self.k]
+            leaves, scores = leaves[near], scores[near]
+        return super()._items_at(leaves, scores)
 
     def finish(self, items: IntArray, scores: FloatArray) -> None:
         items, scores = np.concatenate([self.items, items]), np.concatenate([self.scores, scores])
@@ -244,10 +256,6 @@ class Rank(Search):
 
     def finish(self, items: IntArray, scores: FloatArray) -> None:
         self.rank += int((scores >= self.bound).sum())
-
-
-def _is_leaf(tree: PrefixTree, nodes: IntArray) -> BoolArray:
-    return np.asarray(tree.child_start[nodes] == tree.child_start[nodes + 1])
 
 
 def _closed_nodes(tree: PrefixTree, mask: Mask, excluded: IntArray) -> IntArray:

@@ -150,6 +150,21 @@ class PrefixTree:
         return self.token[self.title_start[item] : self.title_start[item + 1]]
 
     @cached_property
+    def child_column(self) -> IntArray:
+        """(edges,) index into `vocabulary` of each edge's token."""
+        return np.searchsorted(self.vocabulary, self.child_token)
+
+    @cached_property
+    def is_leaf(self) -> BoolArray:
+        """(nodes,) whether nothing comes after the node."""
+        return np.asarray(np.diff(self.child_start) == 0)
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest title, the end token among them."""
+        return int(self.lengths.max())
+
+    @cached_property
     def paths(self) -> tuple[IntArray, IntArray]:
         """(nodes,) begins and lengths: the tokens that lead to a node, unless it is a leaf, are a slice of `token`."""
         inner, first = np.unique(self.node, return_index=True)  # any title that comes by will do: the first

@@ -4,8 +4,10 @@
 
 MovieLens-100K's catalog with its recipe's `tiny`, untrained (a trained one rules out more titles early). A server
 process with one thread, and this one, whose 16 clients each ask for the exact top 10 after one history of 20 after the
-other. All histories are distinct, so none is in the cache. `together` is the server as it is, `one by one` the same in
-batches of one. Five minutes an arm; quick: a few seconds. Before that some lists are compared with the library's own.
+other. All histories are distinct: none is found in the cache, which fills meanwhile up to its bound; in a quick run
+that is a sixteenth of the usual, or the memory of a few seconds would be the filling. `together` is the server as it
+is, for five minutes, `one by one` the same in batches of one, for one minute; quick: a few seconds each. Before that
+some lists are compared with the library's own.
 Marks: 15 requests a second, a 99th percentile of 3 s, no error, memory that stays, three times as many as one by one.
 """
 
@@ -32,19 +34,25 @@ from benchmarks.record import Options, Ratio, Record, must_agree, options
 QUESTION = (__doc__ or "").partition("\n")[0]
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k" / "sft.yaml"
 CLIENTS, LENGTH, K, COMPARED = 16, 20, 10, 16
-ARMS = {"together": 32, "one by one": 1}
+ARMS = {"together": 32, "one by one": 1}  # most requests in a batch
+SECONDS = {"together": 300.0, "one by one": 60.0}
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
 class Load:
-    """What 16 clients saw. latencies: seconds of each request. memory: bytes of the server, a number each second."""
+    """What 16 clients saw. latencies: seconds of each request. memory: bytes of the server, a number each second.
+
+    cpu, client: processor time of the server and of the clients together, seconds. batch: mean of its batches' sizes.
+    """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     errors: int = 0
     memory: list[int] = field(default_factory=list)
     cpu: float = 0.0
+    client: float = 0.0
+    batch: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -71,7 +79,7 @@ class Load:
 
 
 def main(given: Options) -> int:
-    seconds = 8.0 if given.quick else 300.0
+    cache_mb = 16 if given.quick else 256
     record = Record("serve", QUESTION, given)
     with tempfile.TemporaryDirectory() as folder:
         made = [sys.executable, "-m", "benchmarks.serve", "--make", folder]
@@ -79,8 +87,9 @@ def main(given: Options) -> int:
         expected = json.loads((Path(folder) / "expected.json").read_text())
         loads = {}
         for name, batch in ARMS.items():
-            with served(Path(folder) / "model", batch) as (process, port):
+            with served(Path(folder) / "model", batch, cache_mb) as (process, port):
                 compare(port, expected)
+                seconds = 8.0 if given.quick else SECONDS[name]
                 loads[name] = load_on(process, port, expected["keys"], seconds)
     together, alone = loads["together"], loads["one by one"]
     found = [
@@ -90,8 +99,12 @@ def main(given: Options) -> int:
         Ratio("GB that the second half has more", together.grown(), at_most=0.05),
         Ratio("times as many as one by one", together.rate / alone.rate, at_least=3.0),
         Ratio("the same by processor time", alone.cpu_each / together.cpu_each),
+        Ratio("requests in a batch", together.batch),
+        Ratio("of a core for the server", together.cpu / together.seconds),
+        Ratio("of a core for the clients", together.client / together.seconds),
     ]
-    case = {"model": "tiny", "items": len(expected["keys"]), "clients": CLIENTS, "history": LENGTH, "seconds": seconds}
+    case = {"model": "tiny", "items": len(expected["keys"]), "clients": CLIENTS, "history": LENGTH}
+    case["seconds"] = round(together.seconds)
     record.add(case, {name: load.measured() for name, load in loads.items()}, found)
     return record.finish()
 
@@ -124,9 +137,10 @@ def history(number: int, keys: list[str]) -> list[str]:
 
 
 @contextmanager
-def served(model: Path, batch: int) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+def served(model: Path, batch: int, cache_mb: int) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """A server process, and its port."""
-    command = [sys.executable, "-m", "napo", "serve", str(model), "--port", "0", "--batch", str(batch)]
+    limits = ["--batch", str(batch), "--cache-mb", str(cache_mb)]
+    command = [sys.executable, "-m", "napo", "serve", str(model), "--port", "0", *limits]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -179,15 +193,26 @@ def load_on(process: "subprocess.Popen[str]", port: int, keys: list[str], second
                 load.errors += not well
 
     threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    before = processor_seconds(process.pid)
+    before, own, batches = processor_seconds(process.pid), time.process_time(), batches_of(port)
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         load.memory.append(int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * PAGE)
         time.sleep(1)
     load.seconds = time.monotonic() - begun
-    load.cpu = processor_seconds(process.pid) - before
+    load.cpu, load.client = processor_seconds(process.pid) - before, time.process_time() - own
+    some, requests = (now - then for now, then in zip(batches_of(port), batches, strict=True))
+    load.batch = requests / some
     return load
+
+
+def batches_of(port: int) -> tuple[float, float]:
+    """How many batches the server has made so far, and of how many requests."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    client.request("GET", "/metrics")
+    lines = (line.split() for line in client.getresponse().read().decode().splitlines())
+    said = {name.partition("{")[0]: float(value) for name, value, *_ in lines if name.startswith("napo_batch_size_")}
+    return said["napo_batch_size_count"], said["napo_batch_size_sum"]
 
 
 def processor_seconds(pid: int) -> float:

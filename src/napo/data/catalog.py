@@ -88,7 +88,11 @@ class Catalog:
 
     def row(self, item: int) -> dict[str, Any]:
         """The item's values in the other columns, by name."""
-        return self.columns.row(item, named=True) if self.columns.width else {}
+        return dict(self._rows[item]) if self.columns.width else {}
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        return self.columns.rows(named=True)
 
     def save(self, path: Path) -> None:
         """Write the catalog as Parquet: `key`, `title`, and the other columns as `column.<name>`."""

@@ -7,7 +7,7 @@ Gives   Recommendation, Recommendations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Recommendations:
         """The same as plain dicts and lists; ranks count from 1."""
         return {
             "items": [
-                {"rank": rank, **asdict(item), "columns": plain_columns(item.columns)}
+                # not asdict, which copies deeply: every answer of a server passes here
+                {"rank": rank, **vars(item), "columns": plain_columns(item.columns)}
                 for rank, item in enumerate(self.items, start=1)
             ],
             "notes": list(self.notes),

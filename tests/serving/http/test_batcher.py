@@ -59,6 +59,27 @@ def test_a_job_waits_a_little_for_company():
     run(test)
 
 
+def test_who_keeps_coming_is_waited_for_but_no_longer_than_a_batch_takes():
+    async def test():
+        gate = Gate()
+        gate.open.set()
+        batcher = Batcher(gate, most=50, room=50, linger=0.3)
+
+        async def come(jobs):
+            asked = []
+            for job in jobs:
+                asked.append(asyncio.ensure_future(batcher.ask(job)))
+                await asyncio.sleep(0.1)
+            await asyncio.gather(*asked)
+
+        await come(range(6))  # for longer than 0.3 s, and no batch has said yet how long one takes
+        assert gate.batches == [list(range(6))]
+        await come(range(10))  # that batch took no time at all: the next one waits for 0.3 s and goes
+        assert len(gate.batches) > 2
+
+    run(test)
+
+
 def test_where_there_is_no_room_a_job_is_refused_and_told_when_to_come_again():
     async def test():
         gate = Gate()

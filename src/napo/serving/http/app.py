@@ -8,7 +8,7 @@ Gives   JSON; a mistake is {"errors": [{what, where, remedy}]} with a 4xx status
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from napo.serving.http.events import Events, Since
 
 T = TypeVar("T")
+QUICK = 100  # names of a history that are looked up at once
 CLOSING = 1.0  # seconds for a batch under way when the time to drain is over
 MISTAKES: dict[int | str, dict[str, Any]] = {
     code: {"model": bodies.Mistakes} for code in (400, 401, 404, 408, 413, 422, 503)
@@ -124,7 +125,9 @@ def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings, ev
         _check_size("filter.allow", body.filter.allow, settings.most_titles)
         _check_size("filter.block", body.filter.block, settings.most_titles)
         _check_most("k", body.k, settings.most_explained if body.explain else settings.most_k, explain=body.explain)
-        asked = await asyncio.to_thread(_read, served, body, await _since(body, events))
+        since = await _since(body, events)
+        quick = _quick(served, body)
+        asked = _read(served, body, since) if quick else await asyncio.to_thread(_read, served, body, since)
         done = await _answered(request, served.batcher.ask(ListJob(asked, body.explain)))
         assert done.found is not None
         said = done.found.to_json()
@@ -229,17 +232,15 @@ def _answer_mistakes(app: FastAPI) -> None:
 async def _answered(request: Request, asking: Awaitable[T]) -> T:
     """The answer, unless the client goes away first: then nobody waits in its place any more."""
     answer, gone = asyncio.ensure_future(asking), asyncio.ensure_future(_gone(request))
+    gone.add_done_callback(lambda _: answer.cancel())
     try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise ClientGone
-        return answer.result()
+        return await answer
+    except asyncio.CancelledError:
+        if gone.done() and not gone.cancelled():
+            raise ClientGone from None
+        raise
     finally:
-        for task in (answer, gone):
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        gone.cancel()
 
 
 async def _gone(request: Request) -> None:
@@ -264,6 +265,14 @@ def _read(served: Served, body: bodies.RecommendBody, since: "Since | None") -> 
     )
     wanted = Wanted(k=body.k, exclude_seen=body.exclude_seen, filter=filter)
     return served.recommender.read(wanted, named=_named(served, body, since))
+
+
+def _quick(served: Served, body: bodies.RecommendBody) -> bool:
+    """Whether reading it means to look up a few names that are known: a thread would take longer than that."""
+    if body.history is None or len(body.history) > QUICK or body.filter != bodies.FilterBody():
+        return False
+    catalog = served.recommender.catalog
+    return all(catalog.of_title(name) or name in catalog.index for name in _texts(body.history))
 
 
 def _named(served: Served, body: bodies.Asking, since: "Since | None") -> Named:

@@ -41,7 +41,8 @@ class Batcher(Generic[Job, Answer]):
     """One batch at a time, of the jobs that wait; whoever stops waiting frees the place.
 
     work: gives an answer, or the exception to raise, for each job. most: jobs in a batch. room: jobs that may wait.
-    linger: seconds that a job may wait for company. patience: seconds after which a job that still waits is given up.
+    linger: a batch begins when nobody has come for so many seconds. patience: seconds after which a job that still
+    waits is given up.
     """
 
     def __init__(
@@ -117,11 +118,21 @@ class Batcher(Generic[Job, Answer]):
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            if self._linger and len(self._waiting) < self._most and not self._closing:
-                await asyncio.sleep(self._linger)
+            await self._gather()
             batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
             if batch:
                 await self._answer(batch)
+
+    async def _gather(self) -> None:
+        """Let those come who are on their way: whoever is answered together asks again together."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._seconds if self._linger else 0.0  # at most as long as a batch takes
+        while len(self._waiting) < self._most and not self._closing and clock() < until:
+            before, worked = len(self._waiting), time.thread_time()
+            await asyncio.sleep(self._linger)
+            # not only by the clock: while the loop reads others, or writes to them, they may be about to ask
+            if len(self._waiting) <= before and time.thread_time() - worked < self._linger / 4:
+                break
 
     async def _answer(self, batch: Sequence[_Place[Job, Answer]]) -> None:
         loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ Gives   ServerSettings; a UserError for what would leave the server open to anyb
 
 import ipaddress
 from dataclasses import dataclass
+from functools import cached_property
 
 from napo.errors import UserError
 
@@ -19,9 +20,10 @@ class ServerSettings:
     """token: what callers send as `Authorization: Bearer ...`; None: nobody is asked for one, on loopback alone.
 
     hosts: names besides those of this machine that requests may be addressed to. most_*: limits of one request.
-    batch: most requests scored together. waiting: most that may wait; any more get 503. linger: seconds that a request
-    may wait for company. patience: seconds after which one that still waits gets 503. cache_mb: of each model, for
-    histories that are asked about again. drain: seconds for what is under way when the server is told to stop.
+    batch: most requests scored together. waiting: most that may wait; any more get 503. linger: a batch begins when
+    none has come for so many seconds. patience: seconds after which one that still waits gets 503. cache_mb: of each
+    model, for histories that are asked about again. drain: seconds for what is under way when the server is told to
+    stop.
     """
 
     host: str = LOOPBACK
@@ -65,7 +67,7 @@ class ServerSettings:
         except ValueError:
             return False
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str] | None:
         """The names that requests may be addressed to; None: any, since it is known by names that we do not know.
 

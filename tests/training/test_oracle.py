@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from napo.data.log import make_log
-from napo.data.split import Cases, Rows, Split, make_split
+from napo.data.rows import Rows
+from napo.data.split import Cases, Split, make_split
 from napo.errors import UserError
 from napo.negatives._protocol import SamplerContext
 from napo.negatives.uniform import Sampler, Settings

@@ -19,6 +19,7 @@ from napo.data._digest import digest_of
 from napo.data.catalog import Catalog
 from napo.data.keys import met_before
 from napo.data.log import InteractionLog
+from napo.data.rows import Rows
 from napo.data.settings import Cold, MaskSeen
 from napo.data.settings import SplitSettings as SplitSettings
 from napo.errors import UserError
@@ -33,23 +34,6 @@ LEAKS = {
     "global_time": "nothing of the future is known in training",
     "users": "no test user was trained on; training holds other users' events of the same time and later",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """What a split has beside where its "users" are rows, a window of history and the next item each.
-
-    begins: (rows,) where the row's own items begin: what is before them is read, never trained, judged or counted.
-    seen: per row, what training may know its user to have met; empty for rows that are not trained.
-    users: (rows,) the user of each; None where the rows carry no user, and are taken for one each.
-    joined: whether a training row may have many items of its own (data.joined); else each has one.
-    """
-
-    begins: IntArray
-    seen: tuple[IntArray, ...]
-    users: IntArray | None
-    user_keys: tuple[str, ...]
-    joined: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ import numpy as np
 
 from napo.arrays import BoolArray, IntArray
 from napo.data.joined import Joined, joined
+from napo.data.rows import Rows
 from napo.data.settings import SplitSettings
-from napo.data.split import Rows, Split, dealt
+from napo.data.split import Split, dealt
 from napo.data.windows import Window, Windows
 from napo.errors import UserError
 

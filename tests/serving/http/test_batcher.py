@@ -80,6 +80,44 @@ def test_who_keeps_coming_is_waited_for_but_no_longer_than_a_batch_takes():
     run(test)
 
 
+def test_two_halves_of_the_askers_become_one():
+    async def test():
+        sizes = []
+
+        def work(jobs):
+            sizes.append(len(jobs))
+            time.sleep(0.1)
+            return list(jobs)
+
+        batcher = Batcher(work, most=8, room=9, linger=0.002)
+
+        async def asks(late):
+            await asyncio.sleep(late)
+            for job in range(6):
+                await batcher.ask(job)
+                await asyncio.sleep(0.02)  # longer than `linger`: so long it takes to ask again
+
+        await asyncio.gather(*(asks(0.05 * (number % 2)) for number in range(8)))  # a half comes during a batch
+        assert sizes[0] == 4
+        assert sizes[2:5] == [8, 8, 8]
+
+    run(test)
+
+
+def test_who_does_not_come_back_is_waited_for_once():
+    async def test():
+        gate = Gate()
+        gate.open.set()
+        batcher = Batcher(gate, most=8, room=9, linger=0.002)
+        await asyncio.gather(*map(batcher.ask, range(8)))
+        for job in range(3):
+            await batcher.ask(job)
+        assert gate.batches[1:] == [[0], [1], [2]]
+        assert batcher._asking == 1
+
+    run(test)
+
+
 def test_where_there_is_no_room_a_job_is_refused_and_told_when_to_come_again():
     async def test():
         gate = Gate()

@@ -41,8 +41,8 @@ class Batcher(Generic[Job, Answer]):
     """One batch at a time, of the jobs that wait; whoever stops waiting frees the place.
 
     work: gives an answer, or the exception to raise, for each job. most: jobs in a batch. room: jobs that may wait.
-    linger: a batch begins when nobody has come for so many seconds. patience: seconds after which a job that still
-    waits is given up.
+    linger: a batch begins when nobody has come for so many seconds, and as many wait as asked lately; or a batch's time
+    has gone by. patience: seconds after which a job that still waits is given up.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Batcher(Generic[Job, Answer]):
         self._arrived = asyncio.Event()
         self._batches: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._seconds = 1.0  # of a batch, lately
+        self._asking = 0  # how many were answered by the last batch, or waited when it ended
         self._closing = self._at_work = False
         self.refused = 0
         # daemon: a batch that does not end can't keep the process from ending
@@ -124,14 +125,18 @@ class Batcher(Generic[Job, Answer]):
                 await self._answer(batch)
 
     async def _gather(self) -> None:
-        """Let those come who are on their way: whoever is answered together asks again together."""
+        """Let those come who are on their way: whoever is answered together asks again together.
+
+        Those whom the last batch answered are waited for, or they and those who waited meanwhile would take turns.
+        """
         clock = asyncio.get_running_loop().time
         until = clock() + self._seconds if self._linger else 0.0  # at most as long as a batch takes
         while len(self._waiting) < self._most and not self._closing and clock() < until:
             before, worked = len(self._waiting), time.thread_time()
             await asyncio.sleep(self._linger)
             # not only by the clock: while the loop reads others, or writes to them, they may be about to ask
-            if len(self._waiting) <= before and time.thread_time() - worked < self._linger / 4:
+            quiet = len(self._waiting) <= before and time.thread_time() - worked < self._linger / 4
+            if quiet and len(self._waiting) >= self._asking:
                 break
 
     async def _answer(self, batch: Sequence[_Place[Job, Answer]]) -> None:
@@ -151,7 +156,7 @@ class Batcher(Generic[Job, Answer]):
         begun = time.monotonic()
         self._batches.put(work)
         answers = await done
-        self._seconds = time.monotonic() - begun
+        self._seconds, self._asking = time.monotonic() - begun, len(batch) + len(self._waiting)
         for place, answer in zip(batch, answers, strict=True):
             if place.answer.done():  # the client went away meanwhile
                 continue

@@ -38,7 +38,7 @@ test: lint
 	$(ONE_THREAD) $(BIN)/pytest -m "not slow" -n 2
 
 test-slow: $(READY)
-	$(ONE_THREAD) $(BIN)/pytest -m slow
+	$(ONE_THREAD) $(BIN)/pytest -m slow -n 2
 
 lint: $(READY)
 	$(BIN)/ruff check .

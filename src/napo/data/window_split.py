@@ -28,9 +28,7 @@ def split_windows(windows: Windows, settings: SplitSettings) -> Split:
     and to validate. Training windows shorter than `min_history` are dropped, and counted; joined ones, where the last
     of them is.
     """
-    parts, all_rows = _parts(windows, settings), [Joined(window, 1) for window in windows.windows]
-    if settings.join:
-        parts, all_rows = _joined(windows.windows, parts)
+    parts, all_rows = _rows(windows.windows, _parts(windows, settings), join=settings.join)
     short = np.array([len(row.window.history) < settings.min_history for row in all_rows])
     dropped = short & (parts == TRAIN)
     kept = np.flatnonzero(~dropped)
@@ -75,8 +73,10 @@ def split_windows(windows: Windows, settings: SplitSettings) -> Split:
     return split
 
 
-def _joined(windows: Sequence[Window], parts: IntArray) -> tuple[IntArray, list[Joined]]:
-    """Parts and rows, those that train joined; they come first."""
+def _rows(windows: Sequence[Window], parts: IntArray, *, join: bool) -> tuple[IntArray, list[Joined]]:
+    """Parts and rows; where those that train are joined, they come first."""
+    if not join:
+        return parts, [Joined(window, 1) for window in windows]
     training, others = np.flatnonzero(parts == TRAIN).tolist(), np.flatnonzero(parts != TRAIN).tolist()
     chains = joined([windows[row] for row in training])
     rows = [*chains, *(Joined(windows[row], 1) for row in others)]

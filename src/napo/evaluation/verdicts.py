@@ -104,8 +104,7 @@ def _undecided(estimate: Estimate, gaps: dict[float, float], cases: int) -> Verd
         if gap > 0 and room > 0:
             needed.append(int(np.ceil(cases * by_cases / room)))
     fewest = min(needed, default=None)
-    if (
-        fewest is not None and fewest <= cases
-    ):  # enough, and still undecided: a few seeds have a wider interval than that
+    if fewest is not None and fewest <= cases:
+        # enough, and still undecided: of few seeds the interval is wider than these errors say
         fewest = None if estimate.seed_error > 0 else cases + 1
     return Verdict("undecided", fewest)

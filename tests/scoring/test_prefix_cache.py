@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from napo.models.kept_states import KeptStates
+from napo.scoring import prefix_cache
 from napo.scoring.prefix_cache import PrefixCache, Remembered
 from tests.recommenders import small_recommender
 
@@ -31,6 +32,30 @@ def test_what_is_larger_than_the_whole_cache_is_not_kept():
     cache = PrefixCache(most_bytes=50)
     cache.put(b"a", state(3))
     assert (len(cache), cache.bytes) == (0, 0)
+
+
+def test_there_are_never_more_states_than_a_process_may_have_mappings(monkeypatch):
+    monkeypatch.setattr(prefix_cache, "MOST", 2)
+    cache = PrefixCache(most_bytes=10_000)
+    for key in (b"a", b"b", b"c"):
+        cache.put(key, state(3))
+    assert (len(cache), cache.bytes, cache.get(b"a")) == (2, 112, None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_remembered_is_a_copy_in_one_piece_of_memory_of_its_own(dtype):
+    rows = torch.arange(2 * 3 * 4 * 5, dtype=dtype).view(2, 3, 4, 5)
+    last, kept = torch.arange(6, dtype=dtype)[1:], KeptStates([(rows, rows + 1), (rows + 2, rows + 3)])
+    copied = Remembered.copied(last, kept.row(1, 2))
+    assert torch.equal(copied.last, last)
+    for layer, (keys, values) in enumerate(copied.kept.layers):
+        assert torch.equal(keys, rows[1:, :, :2] + 2 * layer)
+        assert torch.equal(values, rows[1:, :, :2] + 2 * layer + 1)
+    parts = [copied.last, *copied.kept.sides]
+    assert len({part.untyped_storage().data_ptr() for part in parts}) == 1
+    assert parts[0].untyped_storage().nbytes() == copied.bytes == last.element_size() * (5 + 4 * 3 * 2 * 5)
+    rows.zero_()
+    assert copied.kept.sides[0].sum() > 0
 
 
 def test_rows_of_unlike_length_are_stacked_with_padding_behind():
@@ -63,5 +88,5 @@ def test_what_is_remembered_does_not_hold_the_batch_that_it_was_cut_from():
     remembering.recommend_many([["Alien"], [f"i{number:02d}" for number in range(30)]])
     for kept in remembering.remembered._states.values():
         keys = kept.kept.layers[0][0]
-        assert keys.untyped_storage().nbytes() == keys.element_size() * keys.numel()
+        assert keys.untyped_storage().nbytes() == kept.bytes
         assert np.isfinite(kept.last.numpy()).all()

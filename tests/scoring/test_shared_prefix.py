@@ -4,7 +4,8 @@ import torch
 
 from napo.scoring.batch import Frame, Row, pack
 from napo.scoring.naive import naive_title_log_probs
-from napo.scoring.shared_prefix import TreeOnDevice, judging, title_log_probs
+from napo.scoring.shared_prefix import TreeOnDevice, children_logsumexp, judging, title_log_probs
+from napo.scoring.tree import PrefixTree
 from tests.scoring.toys import (
     END,
     NEXT,
@@ -176,6 +177,27 @@ def test_against_all_other_titles_the_preference_loss_is_the_supervised_one():
     rivals = scores[[0, 2, 3]] - scores[1]
     assert rivals.exp().sum().item() == pytest.approx(3.940061, abs=1e-6)
     assert torch.log1p(rivals.exp().sum()).item() == pytest.approx(1.597378, abs=1e-6)
+
+
+@pytest.mark.parametrize("which", ["first alone", "others alone", "both"])
+def test_a_node_with_most_tokens_below_it_is_summed_over_all_with_the_others_masked(which):
+    tree = PrefixTree.build([[1, 9], [2, 9], [3, 9], [4, 5, 9], [4, 6, 9], [4, 6, 7, 9]], end=9)
+    dense, sparse = TreeOnDevice(tree), TreeOnDevice(tree)
+    assert dense.first_bias.tolist() == [0, 0, 0, 0, -torch.inf, -torch.inf, -torch.inf, -torch.inf]
+    sparse.first_bias = None
+    within = int(tree.node[tree.title_start[3] + 1])
+    nodes = {"first alone": [0, 0, 0], "others alone": [within, within], "both": [within, 0, 1, 0, within]}[which]
+    given = torch.randn(len(nodes), 8, generator=torch.Generator().manual_seed(0)) * 5
+    weights = torch.arange(1.0, len(nodes) + 1)
+    sums, slopes = [], []
+    for on_device in (dense, sparse):
+        logits = given.clone().requires_grad_()
+        found = children_logsumexp(logits, torch.tensor(nodes), on_device)
+        (found * weights).sum().backward()
+        sums.append(found.detach())
+        slopes.append(logits.grad)
+    torch.testing.assert_close(sums[0], sums[1])
+    torch.testing.assert_close(slopes[0], slopes[1])
 
 
 def test_judging_switches_dropout_and_gradients_off_and_leaves_every_module_as_it_was():

@@ -39,14 +39,24 @@ class KeptStates:
         return cls([(padded(layer, 0), padded(layer, 1)) for layer in range(len(rows[0].layers))])
 
     def row(self, index: int, length: int) -> "KeptStates":
-        """A copy of one row's first tokens: what it was cut from can be freed."""
+        """One row's first tokens: views, which keep all the rows in memory."""
         some = (slice(index, index + 1), slice(None), slice(length))
-        return KeptStates([(keys[some].clone(), values[some].clone()) for keys, values in self.layers])
+        return KeptStates([(keys[some], values[some]) for keys, values in self.layers])
+
+    @property
+    def sides(self) -> list[Tensor]:
+        """Keys and values of one layer after the other."""
+        return [side for layer in self.layers for side in layer]
+
+    @classmethod
+    def of_sides(cls, sides: Sequence[Tensor]) -> "KeptStates":
+        """What `sides` gives, put together again."""
+        return cls(list(zip(sides[::2], sides[1::2], strict=True)))
 
     @property
     def bytes(self) -> int:
         """Memory that it takes."""
-        return sum(side.element_size() * side.numel() for layer in self.layers for side in layer)
+        return sum(side.nbytes for side in self.sides)
 
     @property
     def length(self) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from napo.arrays import IntArray
 from napo.scoring.batch import NONE, Beginnings, Frame, Row, main_path
-from napo.scoring.prefix_cache import PrefixCache, Remembered
+from napo.scoring.prefix_cache import PrefixCache, Remembered, key_of
 from napo.scoring.shared_prefix import Policy, device_of
 from napo.scoring.tree import PrefixTree, slices
 
@@ -59,13 +59,13 @@ class Encoded:
         """(B, d) each history's last state, from which the first token of a title is predicted; and what is kept."""
         if self.remembers is None:
             return self._run(self.prompts)
-        keys = [prompt.tobytes() for prompt in self.prompts]
+        keys = [key_of(prompt.tobytes()) for prompt in self.prompts]
         known = {key: state for key in dict.fromkeys(keys) if (state := self.remembers.get(key)) is not None}
         new = {key: prompt for key, prompt in zip(keys, self.prompts, strict=True) if key not in known}
         if new:
             last, kept = self._run(list(new.values()))
             for row, (key, prompt) in enumerate(new.items()):
-                known[key] = Remembered(last[row].clone(), kept.row(row, len(prompt)))
+                known[key] = Remembered.copied(last[row], kept.row(row, len(prompt)))
                 self.remembers.put(key, known[key])
             if len(new) == len(keys):  # all are new: they lie side by side already
                 return last, kept

@@ -5,15 +5,21 @@ Takes   the tokens of a prompt, as bytes; the states that they came to
 Gives   the same states, while the weights stay what they were: whoever changes these begins with an empty cache
 """
 
+import hashlib
+import mmap
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from napo.models.kept_states import KeptStates
+
+MOST = 16_384  # states, each a mapping: Linux allows a process 65,530 of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +29,19 @@ class Remembered:
     last: Tensor
     kept: "KeptStates"
 
+    @classmethod
+    def copied(cls, last: Tensor, kept: "KeptStates") -> "Remembered":
+        """A copy in memory of its own: what it was cut from can be freed, and it leaves no hole where it lay."""
+        last, *sides = in_memory_of_their_own([last, *kept.sides])
+        return cls(last, kept.of_sides(sides))
+
     @property
     def bytes(self) -> int:
-        return self.kept.bytes + self.last.element_size() * self.last.numel()
+        return self.kept.bytes + self.last.nbytes
 
 
 class PrefixCache:
-    """At most so many bytes of states; the least recently used go first. Safe for threads."""
+    """At most so many bytes of states, and MOST of them; the least recently used go first. Safe for threads."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes, self.bytes = most_bytes, 0
@@ -58,6 +70,30 @@ class PrefixCache:
                 return
             self._states[key] = state
             self.bytes += state.bytes
-            while self.bytes > self.most_bytes:
+            while self.bytes > self.most_bytes or len(self._states) > MOST:
                 _, oldest = self._states.popitem(last=False)
                 self.bytes -= oldest.bytes
+
+
+def key_of(prompt: bytes) -> bytes:
+    """32 bytes instead of a prompt's tokens, which would take a place in the heap as long as its states are kept."""
+    return hashlib.sha256(prompt).digest()
+
+
+def in_memory_of_their_own(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copies, side by side in one piece; on the CPU a mapping, which goes back to the system with the last of them.
+
+    In the heap, states that live long would lie among the passing ones of every batch and, as they go one by one,
+    leave holes of all sizes: a server came to twice the memory that its cache may have.
+    """
+    size, device = sum(tensor.nbytes for tensor in tensors), tensors[0].device
+    if device.type == "cpu":
+        room = torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
+    else:
+        room = torch.empty(size, dtype=torch.uint8, device=device)
+    copies, start = [], 0
+    for tensor in tensors:
+        copy = room[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        copies.append(copy.copy_(tensor))
+        start += tensor.nbytes
+    return copies

@@ -40,6 +40,16 @@ class TreeOnDevice:
         self.ceiling = torch.tensor(tree.ceiling, device=device) if tree.trained < tree.items else None
         owner = torch.repeat_interleave(torch.arange(tree.nodes, device=device), self.child_start.diff())
         self.edge_key = owner * len(self.vocabulary) + self.edge_column  # ascends: a node's edges do, by token
+        self.first_bias = self._first_bias()
+
+    def _first_bias(self) -> Tensor | None:
+        """(U,) 0 where a title may begin with the token, else -inf; None where few of the used tokens begin one."""
+        begin = slice(int(self.child_start[self.first_choice]), int(self.child_start[self.first_choice + 1]))
+        columns = self.edge_column[begin]
+        if self.ceiling is not None or 2 * len(columns) < len(self.vocabulary):
+            return None
+        bias = torch.full((len(self.vocabulary),), -torch.inf, device=columns.device)
+        return bias.index_fill(0, columns, 0.0)
 
 
 # Gives the temperature (0-d) for the logits (P, U) of a batch's places; see scoring.temperature.
@@ -116,9 +126,28 @@ def catalog_log_probs(logits: Tensor, batch: TokenBatch, tree: TreeOnDevice) -> 
 
 
 def children_logsumexp(logits: Tensor, nodes: Tensor, tree: TreeOnDevice) -> Tensor:
-    """(P,) log of the summed exponentials of the logits (P, U) of each node's children, those of training."""
+    """(P,) log of the summed exponentials of the logits (P, U) of each node's children, those of training.
+
+    Where most titles are told by their first token, most places are at the root, and most tokens are its children: to
+    sum over all, the few others masked, is quicker than to gather these.
+    """
+    rows = torch.arange(len(nodes), device=nodes.device)
+    if tree.first_bias is None:
+        return _of_few_children(logits, rows, nodes, tree)
+    first = nodes == tree.first_choice
+    if first.all():
+        return (logits + tree.first_bias).logsumexp(1)
+    at_first, others = rows[first], rows[~first]
+    dense = (logits.index_select(0, at_first) + tree.first_bias).logsumexp(1)
+    sums = torch.cat([dense, _of_few_children(logits, others, nodes[others], tree)])
+    return sums[torch.cat([at_first, others]).argsort()]
+
+
+def _of_few_children(logits: Tensor, rows: Tensor, nodes: Tensor, tree: TreeOnDevice) -> Tensor:
+    """(R,) `children_logsumexp` at these rows of the logits (P, U), whose nodes are given (R,)."""
     children, place = edges_of(nodes, tree)
-    values = logits.flatten().index_select(0, place * logits.shape[1] + tree.edge_column[children])  # (E,)
+    index = rows.index_select(0, place) * logits.shape[1] + tree.edge_column.index_select(0, children)
+    values = logits.flatten().index_select(0, index)  # (E,)
     if tree.ceiling is not None:
         values = values.masked_fill(tree.ceiling[children].isfinite(), -torch.inf)
     return grouped_logsumexp(values, place, len(nodes))

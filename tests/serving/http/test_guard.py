@@ -1,8 +1,12 @@
 """What is refused before anything is read, and what the server refuses to be."""
 
+import asyncio
+
 import pytest
+from starlette.responses import Response
 
 from napo.errors import UserError
+from napo.serving.http import guard
 from napo.serving.http.settings import ServerSettings
 from tests.serving.http.http_desk import TOKEN, server
 
@@ -79,3 +83,37 @@ def test_names_that_were_allowed_are_answered_too():
     with server(hosts=("films.example",)) as client:
         assert client.get("/healthz", headers={"Host": "films.example"}).status_code == 200
         assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_over_so_many_under_way_the_next_is_told_when_to_come_again(monkeypatch):
+    monkeypatch.setattr(guard, "TOGETHER", 1)
+    scope = {"type": "http", "method": "GET", "path": "/healthz", "headers": [(b"host", b"localhost")]}
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def run():
+        inside, leave = asyncio.Event(), asyncio.Event()
+
+        async def app(scope, receive, send):
+            inside.set()
+            await leave.wait()
+            await Response()(scope, receive, send)
+
+        async def asked():
+            said = []
+
+            async def send(message):
+                said.append(message)
+
+            await guarded(scope, receive, send)
+            return said[0]["status"], dict(said[0]["headers"]).get(b"retry-after")
+
+        guarded = guard.Guard(app, ServerSettings())
+        first = asyncio.create_task(asked())
+        await inside.wait()
+        second = await asked()
+        leave.set()
+        return await first, second, await asked()
+
+    assert asyncio.run(run()) == ((200, None), (503, b"1"), (200, None))

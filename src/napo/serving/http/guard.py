@@ -2,7 +2,7 @@
 
 Path    uvicorn -> [serving.http.guard] -> app
 Takes   ASGI messages
-Gives   the request with its body read whole; or 400, 401, 403, 408, 413 with the body of every mistake
+Gives   the request with its body read whole; or 400, 401, 403, 408, 413, 503 with the body of every mistake
 """
 
 import asyncio
@@ -21,6 +21,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+TOGETHER = 1_000  # requests under way, those that only come in among them
 # nothing of anybody is there
 OPEN = frozenset(
     {"/healthz", "/readyz", "/openapi.json", "/", "/page.css", "/page.js"}
@@ -33,11 +34,19 @@ class Guard:
 
     def __init__(self, app: App, settings: ServerSettings) -> None:
         self.app, self.settings = app, settings
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        self._under_way += 1
+        try:
+            await self._guarded(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         safe = _with_headers(send)
         refused = self._refusal(scope, headers)
@@ -61,6 +70,10 @@ class Guard:
         await self.app(scope, _replayed(body or b"", receive), safe)
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        if self._under_way > TOGETHER:
+            answer = mistake(503, "too many requests are under way", remedy="again in 1 s")
+            answer.headers["Retry-After"] = "1"
+            return answer
         host = headers.get("host", "")
         names = self.settings.names
         if names is not None and _name(host) not in names:

@@ -24,7 +24,7 @@ from napo.serving.http.settings import ServerSettings
 if TYPE_CHECKING:
     from napo.events.store import EventStore
 
-CONNECTIONS = 1_000
+CONNECTIONS = 4_000  # idle ones among them; of requests under way http.guard allows fewer, and says when to come again
 
 
 def serve(

@@ -68,6 +68,15 @@ class Catalog:
             found[_folded(title)].append(item)
         return dict(found)
 
+    @cached_property
+    def by_name(self) -> dict[str, list[int]]:
+        """The items of each title and key as it stands, which one look-up finds; where one is both, of the title."""
+        named = {key: [item] for key, item in self.index.items() if not self.of_title(key)}
+        titles: dict[str, list[int]] = defaultdict(list)
+        for item, title in enumerate(self.titles):
+            titles[title].append(item)
+        return named | titles
+
     def of_title(self, title: str) -> list[int]:
         """The items of a title, case and outer blanks forgiven; none where there is no such title."""
         return list(self._by_folded_title.get(_folded(title), ()))

@@ -7,6 +7,7 @@ Gives   the same states, while the weights stay what they were: whoever changes 
 
 import hashlib
 import mmap
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -88,7 +89,7 @@ def in_memory_of_their_own(tensors: Sequence[Tensor]) -> list[Tensor]:
     """
     size, device = sum(tensor.nbytes for tensor in tensors), tensors[0].device
     if device.type == "cpu":
-        room = torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
+        room = torch.frombuffer(_mapping(size), dtype=torch.uint8)
     else:
         room = torch.empty(size, dtype=torch.uint8, device=device)
     copies, start = [], 0
@@ -97,3 +98,10 @@ def in_memory_of_their_own(tensors: Sequence[Tensor]) -> list[Tensor]:
         copies.append(copy.copy_(tensor))
         start += tensor.nbytes
     return copies
+
+
+def _mapping(size: int) -> mmap.mmap:
+    if sys.platform != "linux":
+        return mmap.mmap(-1, size)
+    # all its pages at once, or each would be a fault of its own
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)

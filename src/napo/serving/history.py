@@ -77,9 +77,9 @@ def typed_titles(texts: Iterable[str], catalog: Catalog) -> list[str]:
 def _items_of(text: str, catalog: Catalog, where: str, suggest: Suggest | None) -> list[int]:
     if not isinstance(text, str):
         raise UserError(f"{text!r} is no text", where=where, remedy=f'titles and keys are texts: "{text}"')
+    if text in catalog.by_name:  # "ALIEN" and "Alien" may be two films: who writes it so means one of them
+        return catalog.by_name[text]
     if items := catalog.of_title(text):
-        # "ALIEN" and "Alien" may be two films: who writes it letter by letter means one of them
-        exact = [item for item in items if catalog.titles[item] == text]
-        return exact or items
-    item = catalog.index.get(text, catalog.index.get(text.strip()))
+        return items
+    item = catalog.index.get(text.strip())
     return catalog.find(text, where=where, suggest=suggest) if item is None else [item]

@@ -41,6 +41,7 @@ def test_it_answers_lets_go_of_who_leaves_and_stops_within_ten_seconds(process):
         assert answer.status_code == 200
         assert len(answer.json()["items"]) == 3
         _ask(address, {"history": ["Alien"], "k": 20, "explain": True}).close()
+        assert client.post("/v1/recommend", json=body).status_code == 200  # whatever was begun for who left has ended
         answers = []
 
         def ask():

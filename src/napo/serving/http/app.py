@@ -271,8 +271,7 @@ def _quick(served: Served, body: bodies.RecommendBody) -> bool:
     """Whether reading it means to look up a few names that are known: a thread would take longer than that."""
     if body.history is None or len(body.history) > QUICK or body.filter != bodies.FilterBody():
         return False
-    catalog = served.recommender.catalog
-    return all(catalog.of_title(name) or name in catalog.index for name in _texts(body.history))
+    return all(map(served.recommender.catalog.by_name.__contains__, _texts(body.history)))
 
 
 def _named(served: Served, body: bodies.Asking, since: "Since | None") -> Named:

@@ -41,8 +41,8 @@ class Batcher(Generic[Job, Answer]):
     """One batch at a time, of the jobs that wait; whoever stops waiting frees the place.
 
     work: gives an answer, or the exception to raise, for each job. most: jobs in a batch. room: jobs that may wait.
-    linger: a batch begins when nobody has come for so many seconds, and as many wait as asked lately; or a batch's time
-    has gone by. patience: seconds after which a job that still waits is given up.
+    linger: a batch begins when as many wait as asked lately; where nobody did, when none has come for so many seconds;
+    at the latest when a batch's time has gone by. patience: seconds after which a job that still waits is given up.
     """
 
     def __init__(
@@ -128,15 +128,23 @@ class Batcher(Generic[Job, Answer]):
         """Let those come who are on their way: whoever is answered together asks again together.
 
         Those whom the last batch answered are waited for, or they and those who waited meanwhile would take turns.
+        When they are back it begins: to look whether still others come would let the processor stand idle.
         """
         clock = asyncio.get_running_loop().time
         until = clock() + self._seconds if self._linger else 0.0  # at most as long as a batch takes
         while len(self._waiting) < self._most and not self._closing and clock() < until:
+            if self._asking:
+                if len(self._waiting) >= self._asking:
+                    break
+                self._arrived.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(until - clock()):
+                        await self._arrived.wait()
+                continue
             before, worked = len(self._waiting), time.thread_time()
             await asyncio.sleep(self._linger)
             # not only by the clock: while the loop reads others, or writes to them, they may be about to ask
-            quiet = len(self._waiting) <= before and time.thread_time() - worked < self._linger / 4
-            if quiet and len(self._waiting) >= self._asking:
+            if len(self._waiting) <= before and time.thread_time() - worked < self._linger / 4:
                 break
 
     async def _answer(self, batch: Sequence[_Place[Job, Answer]]) -> None:

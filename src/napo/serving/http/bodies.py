@@ -49,7 +49,7 @@ class RecommendBody(Asking):
 
     k: StrictInt = Field(default=10, ge=1, description="How many items.")
     exclude_seen: StrictBool = Field(default=True, description="Leave out what the person has met.")
-    filter: FilterBody = FilterBody()
+    filter: FilterBody = Field(default_factory=FilterBody)  # a default is copied deeply for each request
     explain: StrictBool = Field(default=False, description="Say of each item why it stands there; costs time.")
 
 

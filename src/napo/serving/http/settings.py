@@ -20,8 +20,8 @@ class ServerSettings:
     """token: what callers send as `Authorization: Bearer ...`; None: nobody is asked for one, on loopback alone.
 
     hosts: names besides those of this machine that requests may be addressed to. most_*: limits of one request.
-    batch: most requests scored together. waiting: most that may wait; any more get 503. linger: a batch begins when
-    none has come for so many seconds. patience: seconds after which one that still waits gets 503. cache_mb: of each
+    batch: most requests scored together. waiting: most that may wait; any more get 503. linger: see `Batcher`; 0: none
+    is waited for. patience: seconds after which one that still waits gets 503. cache_mb: of each
     model, for histories that are asked about again. drain: seconds for what is under way when the server is told to
     stop.
     """

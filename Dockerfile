@@ -1,9 +1,9 @@
 # A server of runs, on the CPU, not as root.
 #   docker build -t napo .
 #   docker run -p 127.0.0.1:8000:8000 -e NAPO_TOKEN -v ./runs/napo:/run-folder:ro napo
-# torch's default wheels bring CUDA, gigabytes that a CPU has no use for: --build-arg TORCH_INDEX=... names an index of CPU wheels.
+# torch's default wheels bring CUDA, gigabytes that a CPU has no use for; --build-arg TORCH_INDEX= takes them all the same
 FROM python:3.11-slim AS build
-ARG TORCH_INDEX=""
+ARG TORCH_INDEX="https://download.pytorch.org/whl/cpu"
 WORKDIR /src
 RUN python -m venv /opt/napo
 COPY constraints.txt ./

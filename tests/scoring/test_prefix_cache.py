@@ -58,6 +58,17 @@ def test_what_is_remembered_is_a_copy_in_one_piece_of_memory_of_its_own(dtype):
     assert copied.kept.sides[0].sum() > 0
 
 
+def test_where_the_system_has_no_mapping_left_states_lie_in_the_heap(monkeypatch):
+    def none(*given, **flags):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(prefix_cache.mmap, "mmap", none)
+    rows = torch.arange(24.0).view(1, 2, 3, 4)
+    copied = Remembered.copied(torch.ones(5), KeptStates([(rows, rows + 1)]))
+    assert torch.equal(copied.kept.sides[1], rows + 1)
+    assert torch.equal(copied.last, torch.ones(5))
+
+
 def test_rows_of_unlike_length_are_stacked_with_padding_behind():
     short, long = (KeptStates([(torch.full((1, 1, n, 2), float(n)),) * 2]) for n in (1, 3))
     both = KeptStates.stacked([short, long])

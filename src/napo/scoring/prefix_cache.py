@@ -88,9 +88,8 @@ def in_memory_of_their_own(tensors: Sequence[Tensor]) -> list[Tensor]:
     leave holes of all sizes: a server came to twice the memory that its cache may have.
     """
     size, device = sum(tensor.nbytes for tensor in tensors), tensors[0].device
-    if device.type == "cpu":
-        room = torch.frombuffer(_mapping(size), dtype=torch.uint8)
-    else:
+    room = None if device.type != "cpu" else _mapping(size)
+    if room is None:
         room = torch.empty(size, dtype=torch.uint8, device=device)
     copies, start = [], 0
     for tensor in tensors:
@@ -100,8 +99,11 @@ def in_memory_of_their_own(tensors: Sequence[Tensor]) -> list[Tensor]:
     return copies
 
 
-def _mapping(size: int) -> mmap.mmap:
-    if sys.platform != "linux":
-        return mmap.mmap(-1, size)
+def _mapping(size: int) -> Tensor | None:
+    """(size,) bytes, None where the system has no mapping left."""
     # all its pages at once, or each would be a fault of its own
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
+    flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE} if sys.platform == "linux" else {}
+    try:
+        return torch.frombuffer(mmap.mmap(-1, size, **flags), dtype=torch.uint8)
+    except OSError:
+        return None

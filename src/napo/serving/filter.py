@@ -105,8 +105,8 @@ class Filters:
 
     def _meeting(self, where: Where) -> Permitted:
         key = (where,) if isinstance(where, str | Condition) else tuple(where)
-        if key in self._read:
-            return self._read[key]
+        if (known := self._read.get(key)) is not None:  # another thread may drop it between a look and a get
+            return known
         met = read_where(key, self.catalog)
         permitted = Permitted(met.items, (), met.columns, met.said, met.notes)
         self._read[key] = permitted

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from napo.serving.http import batcher
 from napo.serving.http.batcher import Batcher, Full
 
 
@@ -59,16 +60,18 @@ def test_a_job_waits_a_little_for_company():
     run(test)
 
 
-def test_who_keeps_coming_is_waited_for_but_no_longer_than_a_batch_takes():
+def test_who_keeps_coming_is_waited_for_but_no_longer_than_a_batch_takes(monkeypatch):
+    monkeypatch.setattr(batcher, "MOST_WAIT", 10.0)
+
     async def test():
         gate = Gate()
         gate.open.set()
-        batcher = Batcher(gate, most=50, room=50, linger=0.3)
+        desk = Batcher(gate, most=50, room=50, linger=0.3)
 
         async def come(jobs):
             asked = []
             for job in jobs:
-                asked.append(asyncio.ensure_future(batcher.ask(job)))
+                asked.append(asyncio.ensure_future(desk.ask(job)))
                 await asyncio.sleep(0.1)
             await asyncio.gather(*asked)
 
@@ -114,6 +117,22 @@ def test_who_does_not_come_back_is_waited_for_once():
             await batcher.ask(job)
         assert gate.batches[1:] == [[0], [1], [2]]
         assert batcher._asking == 1
+
+    run(test)
+
+
+def test_who_comes_alone_after_a_long_batch_does_not_wait_for_as_long():
+    async def test():
+        def work(jobs):
+            if len(jobs) > 1:
+                time.sleep(1.5)
+            return list(jobs)
+
+        batcher = Batcher(work, most=8, room=9, linger=0.02)
+        await asyncio.gather(*map(batcher.ask, range(4)))
+        begun = time.monotonic()
+        await batcher.ask(5)
+        assert time.monotonic() - begun < 1.0
 
     run(test)
 

@@ -86,8 +86,8 @@ def test_names_that_were_allowed_are_answered_too():
 
 
 def test_over_so_many_under_way_the_next_is_told_when_to_come_again(monkeypatch):
-    monkeypatch.setattr(guard, "TOGETHER", 1)
-    scope = {"type": "http", "method": "GET", "path": "/healthz", "headers": [(b"host", b"localhost")]}
+    monkeypatch.setattr(guard, "TOGETHER", -255)  # one, beside the 256 that may wait
+    asking = {"type": "http", "method": "GET", "path": "/v1/models", "headers": [(b"host", b"localhost")]}
 
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -97,11 +97,12 @@ def test_over_so_many_under_way_the_next_is_told_when_to_come_again(monkeypatch)
 
         async def app(scope, receive, send):
             inside.set()
-            await leave.wait()
+            if scope["path"] == "/v1/models":
+                await leave.wait()
             await Response()(scope, receive, send)
 
-        async def asked():
-            said = []
+        async def asked(path="/v1/models"):
+            said, scope = [], {**asking, "path": path}
 
             async def send(message):
                 said.append(message)
@@ -112,8 +113,8 @@ def test_over_so_many_under_way_the_next_is_told_when_to_come_again(monkeypatch)
         guarded = guard.Guard(app, ServerSettings())
         first = asyncio.create_task(asked())
         await inside.wait()
-        second = await asked()
+        second, watched = await asked(), await asked("/healthz")
         leave.set()
-        return await first, second, await asked()
+        return await first, second, watched, await asked()
 
-    assert asyncio.run(run()) == ((200, None), (503, b"1"), (200, None))
+    assert asyncio.run(run()) == ((200, None), (503, b"1"), (200, None), (200, None))

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,35 @@ def test_a_second_reload_meanwhile_is_a_409():
         go.set()
         first.join()
         assert answers == [200]
+
+
+def test_a_request_that_is_being_read_when_models_are_swapped_is_answered():
+    started, go = threading.Event(), threading.Event()
+
+    def load(folder, size):
+        recommender = small_recommender(max_history=20)
+        read = recommender.read
+
+        def waiting(*given, **named):
+            started.set()
+            assert go.wait(10)
+            return read(*given, **named)
+
+        recommender.read = waiting
+        return recommender
+
+    with server(load=load) as client, ThreadPoolExecutor(2) as pool:
+        body = {"history": ["Alien"], "filter": {"block": ["i30"]}}  # read in a thread
+        asking = pool.submit(client.post, "/v1/recommend", json=body)
+        assert started.wait(10)
+        before = client.get("/v1/models").json()["models"][0]["loaded"]
+        reloading = pool.submit(client.post, "/v1/admin/reload")
+        deadline = time.monotonic() + 10
+        while client.get("/v1/models").json()["models"][0]["loaded"] == before:
+            assert time.monotonic() < deadline
+        time.sleep(0.1)  # time enough to end the old batches
+        go.set()
+        assert (asking.result(20).status_code, reloading.result(20).status_code) == (200, 200)
 
 
 def slow(started, go):

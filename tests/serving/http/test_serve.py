@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from napo.cli import main
+from napo.serving.http import serve
 from tests.processes import SOURCE
 from tests.serving.http.served import served
 
@@ -128,3 +129,15 @@ def test_a_client_that_leaves_frees_its_place_and_is_not_worked_for(starter, run
         assert server.client.post("/v1/recommend", json={"history": ["Alien"], "k": 1}).status_code == 200
         worked_for = _figure(server.client, "napo_batch_size_sum") - before
         assert worked_for <= 26  # of 31; of each six at least one that waited, also where closing takes its time
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "set_to"),
+    [(1_024, 4_096, (4_096, 4_096)), (1_024, -1, (8_192, -1)), (20_000, -1, None), (-1, -1, None)],
+)
+def test_as_many_files_as_the_system_allows_may_be_open(monkeypatch, soft, hard, set_to):
+    resource, given = pytest.importorskip("resource"), []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: given.append(limits))
+    serve._allow_files()
+    assert given == ([] if set_to is None else [set_to])

@@ -120,15 +120,15 @@ def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings, ev
     @app.post("/v1/recommend", tags=["ask"], response_model=bodies.Recommended)
     async def recommend(body: bodies.RecommendBody, request: Request) -> JSONResponse:
         """The best items after a history, or after all that a user liked."""
-        served = models.named(body.model)
         _check_size("history", body.history, settings.most_history)
         _check_size("filter.allow", body.filter.allow, settings.most_titles)
         _check_size("filter.block", body.filter.block, settings.most_titles)
         _check_most("k", body.k, settings.most_explained if body.explain else settings.most_k, explain=body.explain)
-        since = await _since(body, events)
-        quick = _quick(served, body)
-        asked = _read(served, body, since) if quick else await asyncio.to_thread(_read, served, body, since)
-        done = await _answered(request, served.batcher.ask(ListJob(asked, body.explain)))
+        with models.named(body.model).used() as served:
+            since = await _since(body, events)
+            quick = _quick(served, body)
+            asked = _read(served, body, since) if quick else await asyncio.to_thread(_read, served, body, since)
+            done = await _answered(request, served.batcher.ask(ListJob(asked, body.explain)))
         assert done.found is not None
         said = done.found.to_json()
         items = [{**item, "why": _why(done, place)} for place, item in enumerate(said["items"])]
@@ -137,19 +137,17 @@ def _add_asking(app: FastAPI, models: ServedModels, settings: ServerSettings, ev
     @app.post("/v1/score", tags=["ask"], response_model=bodies.Scores)
     async def score(body: bodies.ScoreBody, request: Request) -> JSONResponse:
         """The log-probability of each title after a history, nats."""
-        served = models.named(body.model)
         _check_size("history", body.history, settings.most_history)
         most = settings.most_explained if body.explain else settings.most_titles
         _check_size("titles", body.titles, most, explain=body.explain)
 
-        since = await _since(body, events)
-
-        def read() -> ScoreJob:
+        def read(since: "Since | None") -> ScoreJob:
             named = _named(served, body, since)
             return ScoreJob(named, served.recommender.items(_texts(body.titles), where="titles"), body.explain)
 
-        job = await asyncio.to_thread(read)
-        done = await _answered(request, served.batcher.ask(job))
+        with models.named(body.model).used() as served:
+            job = await asyncio.to_thread(read, await _since(body, events))
+            done = await _answered(request, served.batcher.ask(job))
         catalog = served.recommender.catalog
         scores = [
             {

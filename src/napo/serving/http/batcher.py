@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 log = logging.getLogger(__name__)
+MOST_WAIT = (
+    0.1  # seconds that a batch waits for those who may ask again: a client in the same house needs a tenth of it
+)
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -41,8 +44,9 @@ class Batcher(Generic[Job, Answer]):
     """One batch at a time, of the jobs that wait; whoever stops waiting frees the place.
 
     work: gives an answer, or the exception to raise, for each job. most: jobs in a batch. room: jobs that may wait.
-    linger: a batch begins when as many wait as asked lately; where nobody did, when none has come for so many seconds;
-    at the latest when a batch's time has gone by. patience: seconds after which a job that still waits is given up.
+    linger: a batch begins when as many wait as asked last time; the first one when none has come for so many seconds;
+    each at the latest when a batch's time has gone by, or MOST_WAIT; 0: none waits. patience: seconds after which a job
+    that still waits is given up.
     """
 
     def __init__(
@@ -131,7 +135,7 @@ class Batcher(Generic[Job, Answer]):
         When they are back it begins: to look whether still others come would let the processor stand idle.
         """
         clock = asyncio.get_running_loop().time
-        until = clock() + self._seconds if self._linger else 0.0  # at most as long as a batch takes
+        until = clock() + min(self._seconds, MOST_WAIT) if self._linger else 0.0  # as long as a batch takes, or less
         while len(self._waiting) < self._most and not self._closing and clock() < until:
             if self._asking:
                 if len(self._waiting) >= self._asking:

@@ -21,7 +21,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-TOGETHER = 1_000  # requests under way, those that only come in among them
+TOGETHER = 1_000  # requests under way beside those that may wait for a model, those that only come in among them
+HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})  # whoever watches a busy server is not to take it for dead
 # nothing of anybody is there
 OPEN = frozenset(
     {"/healthz", "/readyz", "/openapi.json", "/", "/page.css", "/page.js"}
@@ -70,7 +71,7 @@ class Guard:
         await self.app(scope, _replayed(body or b"", receive), safe)
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
-        if self._under_way > TOGETHER:
+        if self._under_way > TOGETHER + self.settings.waiting and scope["path"] not in HEALTH:
             answer = mistake(503, "too many requests are under way", remedy="again in 1 s")
             answer.headers["Retry-After"] = "1"
             return answer

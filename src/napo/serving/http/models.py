@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,6 +86,22 @@ class Served:
     index: TitleIndex
     batcher: Batcher[Job, Done]
     loaded: float = field(default_factory=time.time)
+    _users: int = 0
+
+    @contextmanager
+    def used(self) -> Iterator["Served"]:
+        """Who reads a request by this model, and then asks its batches: they are not ended meanwhile."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+
+    async def close(self) -> None:
+        """Answer whoever uses it, or waits, and end."""
+        while self._users:
+            await asyncio.sleep(0.01)
+        await self.batcher.close()
 
     @classmethod
     def of(cls, name: str, recommender: Recommender, settings: ServerSettings, seen: Callable[[int], None]) -> "Served":
@@ -192,7 +208,7 @@ class ServedModels:
             old = list(self._served.values())
             self.start()
         for one in old:
-            await one.batcher.close()  # what waits there is answered by the model that it was read by
+            await one.close()  # what was read by a model is answered by it
 
     @property
     def busy(self) -> bool:

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from napo.serving.http.settings import ServerSettings
 if TYPE_CHECKING:
     from napo.events.store import EventStore
 
-CONNECTIONS = 4_000  # idle ones among them; of requests under way http.guard allows fewer, and says when to come again
+FILES = 8_192  # open at once, connections among them: of requests under way http.guard allows far fewer
 
 
 def serve(
@@ -39,6 +40,7 @@ def serve(
     What is under way when it is told to stop has `settings.drain` seconds. Raises UserError for a run that can't be
     loaded and an address that can't be listened at.
     """
+    _allow_files()
     figures = Figures()
     models = ServedModels(folders, settings, seen=figures.batch_seen)
     with _listening(settings) as listener:  # before the models: that it is taken is told at once
@@ -49,7 +51,6 @@ def serve(
             server_header=False,
             log_level="warning",
             lifespan="on",
-            limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=max(1, int(settings.drain)),
             timeout_keep_alive=30,
         )
@@ -58,6 +59,17 @@ def serve(
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"http://{host}:{listener.getsockname()[1]}"
         _Server(config, models, lambda: said(address)).run([listener])
+
+
+def _allow_files() -> None:
+    """As many as the system lets this process have, up to FILES: the usual 1,024 are fewer than requests may be."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # not on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _listening(settings: ServerSettings) -> socket.socket:

@@ -52,7 +52,8 @@ def serve(
         typer.Option(
             envvar="NAPO_EVENTS_URL",
             metavar="FILE|URL",
-            help="Where events are kept: an SQLite file or postgresql://...; else events.db in the first run's folder.",
+            help="Where events are kept: an SQLite file or postgresql://...; else events.db in the first run's folder, "
+            "or in that of the run that it goes on from.",
             show_default=False,
         ),
     ] = None,
@@ -103,7 +104,7 @@ def _store(events: str | None, folders: Mapping[str, Path]) -> "EventStore | Non
             return None
         raise UserError("events need sqlalchemy", where="--events", remedy="pip install 'napo[events]', or --no-events")
     from napo.events.store import EventStore
-    from napo.serving.http.events import events_beside
+    from napo.serving.http.events import events_beside, events_of
     from napo.serving.recommender import model_folder
 
     if events is not None:
@@ -112,11 +113,14 @@ def _store(events: str | None, folders: Mapping[str, Path]) -> "EventStore | Non
     model_folder(first)  # a folder that is no run gets no file either
     if not first.is_dir():
         return None
-    file = events_beside(first)
+    file = events_of(first)
     if not os.access(file if file.exists() else file.parent, os.W_OK):
         message = f"no events are kept: {file} can't be written (--events names another place)"
         stderr().print(message, markup=False, highlight=False, soft_wrap=True)
         return None
+    if file != events_beside(first.resolve()):
+        message = f"events are kept in {file}: this run goes on from that one (--events names another place)"
+        stderr().print(message, markup=False, highlight=False, soft_wrap=True)
     return EventStore.open(file)
 
 

@@ -79,6 +79,8 @@ class EventStore:
             raise UserError(f"{missing} {address.path}", remedy="the file that the server was given")
         if address.kind == "postgresql":
             _check_driver()
+        if address.path is not None:  # a link may lead elsewhere later; the store stays the one that was opened
+            address = Address("sqlite", address.path.resolve())
         store = cls(engine_of(address, wait), address)
         try:
             with store._asked():

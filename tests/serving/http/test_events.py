@@ -6,7 +6,7 @@ import pytest
 
 from napo.errors import UserError
 from napo.events.store import EventStore, StoreUnavailable
-from napo.serving.http.events import events_beside
+from napo.serving.http.events import events_beside, events_of
 from tests.recommenders import small_recommender
 from tests.serving.http.http_desk import BEARER, TOKEN, server
 
@@ -125,6 +125,47 @@ def test_events_lie_in_a_runs_folder_and_beside_a_saved_model_which_may_be_repla
     (tmp_path / "saved").mkdir()
     assert events_beside(tmp_path / "run") == tmp_path / "run" / "events.db"
     assert events_beside(tmp_path / "saved") == tmp_path / "saved.events.db"
+
+
+REFRESHED = """
+data: {interactions: newer.csv, catalog: model/catalog.parquet}
+refresh: {run: ../mine}
+"""
+
+
+def test_events_go_on_when_a_link_is_moved_to_the_refreshed_run(tmp_path):
+    """As docs/refresh.md has it: the link is moved, the server reloads, and a later one starts on the link."""
+    from napo.cli import serve
+
+    runs, link = tmp_path / "runs", tmp_path / "runs" / "latest"
+    for name in ("mine", "mine-r2"):
+        small_recommender().save(runs / name / "model")
+    (runs / "mine-r2" / "recipe.yaml").write_text(REFRESHED)
+    link.symlink_to("mine")
+    with serve._store(None, {"mine": link}) as store, server({"mine": link}, store=store) as client:
+        post(client, event(item="i08"))
+        link.unlink()
+        link.symlink_to("mine-r2")
+        assert client.post("/v1/admin/reload").status_code == 200
+        store.close()  # every connection is a new one now
+        assert post(client, event(item="i09")).json() == {"stored": 1, "repeated": 0}
+        assert [one["item"] for one in client.get("/v1/users/dan/history").json()["events"]] == ["i08", "i09"]
+    with serve._store(None, {"mine-r2": link}) as store:
+        assert [one.item for one in store] == ["i08", "i09"]
+    assert not (runs / "mine-r2" / "events.db").exists()
+    (runs / "mine-r2" / "recipe.yaml").write_text("of: another napo")
+    assert serve._store(None, {"mine-r2": link}).address.path == runs / "mine-r2" / "events.db"
+
+
+def test_a_refreshed_runs_own_events_come_before_those_of_the_run_that_it_goes_on_from(tmp_path):
+    for name in ("mine", "mine-r2"):
+        (tmp_path / name / "model").mkdir(parents=True)
+    (tmp_path / "mine-r2" / "recipe.yaml").write_text(REFRESHED)
+    assert events_of(tmp_path / "mine-r2") == tmp_path / "mine-r2" / "events.db"  # none there yet
+    (tmp_path / "mine" / "events.db").touch()
+    assert events_of(tmp_path / "mine-r2") == tmp_path / "mine" / "events.db"
+    (tmp_path / "mine-r2" / "events.db").touch()
+    assert events_of(tmp_path / "mine-r2") == tmp_path / "mine-r2" / "events.db"
 
 
 def test_the_command_opens_the_store_that_it_is_told_to(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ Gives   how many were kept; a user's history, from the log and since; 503 where 
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +19,10 @@ from fastapi.responses import JSONResponse
 from pydantic import Field, StrictFloat, StrictInt
 
 from napo.arrays import IntArray
+from napo.errors import UserError
 from napo.events.event import KINDS, Event, Kind
 from napo.events.store import WAIT, Appended, EventStore, KeyTaken, StoreUnavailable
+from napo.recipe import load_recipe
 from napo.serving.history import Named
 from napo.serving.http.batcher import Full
 from napo.serving.http.blocking import BlockingCalls
@@ -30,6 +33,7 @@ from napo.serving.recommender import Recommender
 from napo.serving.request import UnknownUser
 
 MOST = 1_000  # events of one call
+RECIPE = "recipe.yaml"  # of a run's folder
 RETRY = 5  # seconds, where the store can't do it now
 THREADS = 4  # that write, and as many that read
 UNREAD = "events can't be read now: what the user took and skipped since the model was trained is not known"
@@ -95,6 +99,33 @@ class Forgotten(Body):
 def events_beside(folder: Path) -> Path:
     """Where a run's events are kept by default: in its folder; beside a saved model, which may be replaced whole."""
     return folder / "events.db" if (folder / "model").is_dir() else folder.parent / f"{folder.name}.events.db"
+
+
+def events_of(folder: Path) -> Path:
+    """The file of a served run's events: its own where there is one, else that of the runs that it goes on from.
+
+    So a server that is started on a refreshed run knows what was told to the earlier one. The path is whole, with no
+    link in it: where a link leads elsewhere later, a server that runs stays with its file.
+    """
+    folder = folder.resolve()
+    own, met = events_beside(folder), {folder}
+    while not (file := events_beside(folder)).exists():
+        earlier = _earlier(folder)
+        if earlier is None or earlier in met:
+            return own
+        met.add(folder := earlier)
+    return file
+
+
+def _earlier(run: Path) -> Path | None:
+    """The run that a refreshed one goes on from (docs/refresh.md), where it is still there."""
+    if not (run / RECIPE).is_file():
+        return None
+    with suppress(UserError):  # another napo's recipe: its model may be served all the same
+        refresh = load_recipe(run / RECIPE, files=False).refresh
+        if refresh is not None and refresh.run.is_dir():
+            return refresh.run.resolve()
+    return None
 
 
 class Events:

@@ -1,12 +1,15 @@
 """The page: what it is made of, and what a person sees and does there."""
 
 import re
+import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from napo.evaluation.report_page import text
+from napo.events.store import EventStore
+from napo.events.traffic import write_traffic
 from tests.recommenders import small_recommender
 from tests.serving.http.browser import browsing, listening, needs_chromium
 from tests.serving.http.http_desk import BEARER, TOKEN, server
@@ -64,11 +67,17 @@ def two(folder: Path, cache_bytes: int):
 
 
 @pytest.fixture
-def address(tmp_path):
+def store(tmp_path):
+    with EventStore.open(tmp_path / "events.db") as store:
+        yield store
+
+
+@pytest.fixture
+def address(tmp_path, store):
     folders = {name: tmp_path / name for name in ("first", "second")}
     folders["first"].mkdir()
     (folders["first"] / "report.html").write_text("<title>The report</title><h1>The report</h1>")
-    with listening(folders, two) as address:
+    with listening(folders, two, store=store) as address:
         yield address
 
 
@@ -108,6 +117,66 @@ def test_a_person_builds_a_history_and_the_lists_follow(address):
         page.get_by_role("button", name="Clear").click()
         page.wait_for_function("before => document.querySelector('.list .title').innerText === before", arg=popular[0])
         assert page.wrong == []
+
+
+def kept(store, kind, count):
+    """The events of a kind once there are so many; the page posts them when it shows the lists already."""
+    end = time.monotonic() + 10
+    while store.counts()[kind] < count:
+        assert time.monotonic() < end, store.counts()
+        time.sleep(0.02)
+    return [one for one in store if one.kind == kind]
+
+
+def line(page, place, position):
+    return page.locator(".list").nth(place).locator("ol > li").nth(position - 1)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_what_the_page_shows_is_taken_and_skipped_is_kept_and_the_rest_of_the_list_is_rejected(
+    address, store, tmp_path
+):
+    with browsing(address) as page:
+        page.locator(".list").nth(1).wait_for()
+        shown = kept(store, "shown", 20)  # two lists of ten, under a request each
+        keys = [[one.get_attribute("data-key") for one in lists.locator("ol > li").all()] for lists in both(page)]
+        lists = {one.request: [other.item for other in shown if other.request == one.request] for one in shown}
+        assert sorted(lists.values()) == sorted(keys)
+        assert [one.position for one in shown] == [*range(1, 11)] * 2
+        third, asked = keys[0][2], next(request for request, items in lists.items() if items == keys[0])
+        line(page, 0, 3).get_by_role("button", name=re.compile("^Take")).click()
+        page.locator("#history li").first.wait_for()
+        (took,) = kept(store, "took", 1)
+        assert (took.item, took.request, took.position) == (third, asked, 3)
+        kept(store, "shown", 40)  # both lists have followed
+        first = line(page, 1, 1).get_attribute("data-key")
+        line(page, 1, 1).get_by_role("button", name=re.compile("^Skip")).focus()
+        page.keyboard.press("Enter")
+        (skipped,) = kept(store, "skipped", 1)
+        kept(store, "shown", 60)
+        assert (skipped.item, skipped.position) == (first, 1)
+        assert skipped.request not in lists  # the list that stood there by then
+        assert page.locator(f'[data-key="{first}"], [data-key="{third}"]').count() == 0
+        # whoever goes by keyboard goes on where they were
+        assert page.evaluate("document.activeElement.closest('li').dataset.key") == line(page, 1, 1).get_attribute(
+            "data-key"
+        )
+        assert {one.user for one in store} == {page.evaluate("localStorage.getItem('napo.user')")}
+        assert page.wrong == []
+    log = write_traffic(store, tmp_path / "traffic")  # as `napo data from-events`
+    assert [log.catalog.keys[item] for item in log.frame["item"]] == [third]
+    rejected = pl.read_parquet(tmp_path / "traffic" / "exposures.parquet")
+    assert rejected.height == 59
+    of_list = rejected.filter(pl.col("request") == asked)
+    assert of_list["position"].to_list() == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert of_list["item"].to_list() == [key for key in keys[0] if key != third]
+    assert of_list["answered"].null_count() == 0
+    assert rejected.filter("skipped")["item"].to_list() == [first]
+
+
+def both(page):
+    return page.locator(".list").all()
 
 
 @pytest.mark.slow
@@ -179,6 +248,8 @@ def test_nothing_serious_stands_in_the_way_of_a_screen_reader_or_a_phone(address
         page.get_by_text("Token by token").first.wait_for()
         found = Axe().run(page).response["violations"]
         assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        for text in ("Take", "Skip", "Why"):
+            assert line(page, 1, 10).get_by_role("button", name=text).is_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing to scroll sideways
 
 

@@ -168,7 +168,30 @@ async function refresh() {
   for (const list of $("lists").children) list.removeAttribute("aria-busy");
   if (found === null || signal.aborted) return;
   const most = Math.max(1, ...found.flatMap((one) => one.items.map((item) => item.popularity)));
+  const at = focused();
   $("lists").replaceChildren(...found.map((one, place) => list(one, found[1 - place], most)));
+  at?.();
+  // only what stands here was shown; nobody waits until it is kept
+  if (state.events) for (const one of found) if (one.items.length) told(() => keep(one, one.items, "shown"));
+}
+
+// Gives what puts the focus back where it was: on the same button of the line that stands there now, or of the last one.
+function focused() {
+  const button = document.activeElement, line = button?.closest("#lists li");
+  if (!line) return null;
+  const section = line.closest(".list");
+  const places = [section, line, button].map((one) => [...one.parentElement.children].indexOf(one));
+  return () => {
+    const lines = $("lists").children[places[0]]?.querySelectorAll("ol > li") ?? [];
+    (lines[Math.min(places[1], lines.length - 1)]?.querySelectorAll(".acts button")[places[2]] ?? $("lists")).focus();
+  };
+}
+
+// Items of a list were taken, skipped or shown. The key follows from what is said: said again, it is the same event.
+function keep(found, items, kind) {
+  const events = items.map((item) => ({ user: state.user, item: item.key, kind, request: found.request,
+    position: item.rank, key: `${found.request}-${item.rank}-${kind}` }));
+  return json("/v1/events", { model: found.model, events });
 }
 
 function list(found, other, most) {
@@ -218,12 +241,7 @@ function moved(rank, other) {
 
 function act(item, found, kind, text) {
   return element("button", { type: "button", class: "small", "aria-label": `${text} ${item.title}`, on: { click: async () => {
-    if (state.events) {
-      const event = { user: state.user, item: item.key, kind, position: item.rank, key: crypto.randomUUID?.() ?? null };
-      if (found.request) event.request = found.request;
-      const kept = await told(() => json("/v1/events", { model: found.model, events: [event] }));
-      if (kept === null) return;
-    }
+    if (state.events && (await told(() => keep(found, [item], kind))) === null) return;
     if (kind === "took") add(item);
     else {
       state.skipped.add(item.key);

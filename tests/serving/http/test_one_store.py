@@ -131,7 +131,7 @@ def test_all_that_was_acknowledged_outlives_twenty_sigkills(where, store, starte
     def writer_from(first):
         return ServedWriter(starter.start(tmp_path, run, NAPO_EVENTS_URL=where), first)
 
-    promises.survives_sigkill(writer_from, store, kills=20 if "://" not in where else 4, within=0.05)
+    promises.survives_sigkill(writer_from, store, within=0.05)
 
 
 def test_what_was_acknowledged_while_it_was_told_to_stop_is_there(where, store, starter, run, tmp_path):

@@ -45,6 +45,21 @@ def test_all_that_was_acknowledged_outlives_twenty_sigkills(server, store):
     promises.survives_sigkill(partial(WriterProcess, server.url), store)
 
 
+def test_a_commit_is_on_the_disk_before_it_is_acknowledged_whatever_the_databases_default(server, store):
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    try:
+        with psycopg.connect(server.url) as plain:
+            assert plain.execute("SHOW synchronous_commit").fetchone() == ("off",)
+        store.close()  # the next connection is a new one
+        with store._engine.connect() as connection:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+    finally:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" RESET synchronous_commit')
+
+
 def test_a_locked_table_is_unavailable_and_works_afterwards(server, store):
     with psycopg.connect(server.url) as other:
         other.execute("LOCK TABLE napo_events")

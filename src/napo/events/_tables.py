@@ -51,7 +51,9 @@ def engine_of(address: Address, wait: float) -> sa.Engine:
         engine = sa.create_engine(url, connect_args={"timeout": wait}, pool_timeout=wait, hide_parameters=True)
         sa.event.listen(engine, "connect", _durable)
         return engine
-    options = f"-c lock_timeout={round(1000 * wait)} -c statement_timeout={round(10_000 * wait)}"
+    # on: where the database's default is off, a crash loses what was acknowledged
+    durable = "-c synchronous_commit=on"
+    options = f"{durable} -c lock_timeout={round(1000 * wait)} -c statement_timeout={round(10_000 * wait)}"
 
     def connect() -> Any:
         # libpq reads the URL; taken apart here it would lose what only libpq knows

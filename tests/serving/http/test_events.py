@@ -6,6 +6,7 @@ import pytest
 
 from napo.errors import UserError
 from napo.events.store import EventStore, StoreUnavailable
+from napo.serving.http import events as module
 from napo.serving.http.events import events_beside, events_of
 from tests.recommenders import small_recommender
 from tests.serving.http.http_desk import BEARER, TOKEN, server
@@ -65,6 +66,20 @@ def test_what_came_since_follows_what_the_log_knows_and_is_not_repeated(client):
     # ann's log is i08, i09, and she has met i00
     expected = [one.key for one in small_recommender().recommend(["i08", "i09", "i30"], k=40)]
     assert keys(client, user="ann", k=40) == [key for key in expected if key != "i00"]
+
+
+def test_of_many_events_the_newest_count_and_a_note_says_so(client, monkeypatch):
+    monkeypatch.setattr(module, "MOST_SINCE", 3)
+    times = (1_700_000_000_000 + number for number in range(10))
+    post(client, *(event(item=item, time=next(times)) for item in ("i07", "i08", "i09")))
+    said = client.post("/v1/recommend", json={"user": "dan", "k": 40}).json()
+    assert len(said["items"]) == 37
+    assert not any("newest" in note for note in said["notes"])
+    post(client, event(item="i20", kind="skipped", time=next(times)))
+    said = client.post("/v1/recommend", json={"user": "dan", "k": 40}).json()
+    expected = [one.key for one in small_recommender(max_history=20).recommend(["i08", "i09"], k=40)]
+    assert [item["key"] for item in said["items"]] == [key for key in expected if key != "i20"]  # and i07 again
+    assert "of what came since, the newest 3 events count" in said["notes"]
 
 
 def test_a_history_shows_the_log_and_the_newest_events(client):

@@ -35,6 +35,7 @@ from napo.serving.request import UnknownUser
 MOST = 1_000  # events of one call
 RECIPE = "recipe.yaml"  # of a run's folder
 RETRY = 5  # seconds, where the store can't do it now
+MOST_SINCE = 10_000  # events of a user that a list is made by: a search pays for each of them
 THREADS = 4  # that write, and as many that read
 UNREAD = "events can't be read now: what the user took and skipped since the model was trained is not known"
 Since = list[Event] | StoreUnavailable | Full
@@ -149,9 +150,9 @@ class Events:
         return await self._reads.ask(lambda: self._store.history(user, kinds=kinds, newest=newest))
 
     async def since(self, user: str) -> Since:
-        """What a user is known to have met; or why nobody can say now."""
+        """What a user is known to have met, the newest `MOST_SINCE` events and one; or why nobody can say now."""
         try:
-            return await self.history(user, SEEN)
+            return await self.history(user, SEEN, MOST_SINCE + 1)  # one more tells that there are more
         except (StoreUnavailable, Full) as error:
             return error
 
@@ -163,8 +164,9 @@ class Events:
 def named_with_events(recommender: Recommender, user: str, since: Since) -> Named:
     """What the log knows of a user and what came since; items that were taken before are not repeated.
 
-    Where events can't be read now the log is all, and a note says so. Raises UnknownUser where neither knows the user,
-    and what keeps events from being read where only they might.
+    Of more than `MOST_SINCE` events the oldest are left out: their items count neither as history nor as seen. Where
+    events can't be read now the log is all. A note says so in either case. Raises UnknownUser where neither knows the
+    user, and what keeps events from being read where only they might.
     """
     if isinstance(since, Exception):
         try:
@@ -183,12 +185,15 @@ def _joined(recommender: Recommender, user: str, events: Sequence[Event]) -> Nam
             raise
         none = np.empty(0, dtype=np.int64)
         known = Named(none, none)
+    notes = known.notes
+    if len(events) > MOST_SINCE:
+        events, notes = events[-MOST_SINCE:], (*notes, f"of what came since, the newest {MOST_SINCE:,} events count")
     index = recommender.catalog.index  # an item may have left the catalog since
     met = [(index[event.item], event.kind) for event in events if event.item in index]
     liked = set(known.items.tolist())
     taken = dict.fromkeys(item for item, kind in met if kind == "took" and item not in liked)
     seen = np.array([item for item, _ in met], dtype=np.int64)
-    return Named(np.append(known.items, _ids(taken)), np.union1d(known.seen, seen), known.notes)
+    return Named(np.append(known.items, _ids(taken)), np.union1d(known.seen, seen), notes)
 
 
 def add_events(app: FastAPI, models: ServedModels, events: Events, item_said: Any) -> None:

@@ -54,6 +54,30 @@ def test_margins_are_the_targets_score_less_that_of_each_item_drawn_as_in_traini
     np.testing.assert_allclose(margins.numpy(), expected, atol=1e-5)
 
 
+def test_what_a_sampler_proposes_for_all_together_makes_pairs_but_for_the_target_itself(world):
+    cases, model = world.prepared.valid, world.auxiliary()
+    asked = []
+
+    class Proposes:
+        def propose(self, examples, seen, count, keys):
+            asked.append((len(examples), count, len(set(keys))))
+            rejected = [(example.chosen + 1) % 40 for example in examples]
+            return np.array([[example.chosen, item, -1] for example, item in zip(examples, rejected, strict=True)])
+
+    margins = held_out_margins(cases, Proposes(), judges_of(world), 3, seed=0)
+    assert asked == [(30, 3, 30)]
+    scores = [model.scores([cases.history(case)])[0] for case in range(30)]
+    expected = [mine[target] - mine[(target + 1) % 40] for mine, target in zip(scores, cases.target, strict=True)]
+    np.testing.assert_allclose(margins.numpy(), expected, atol=1e-5)
+
+    class ProposesNothing(Proposes):
+        def propose(self, examples, seen, count, keys):
+            return np.array([[example.chosen] * 3 for example in examples])
+
+    with pytest.raises(UserError, match="no validation case has a rejected item"):
+        held_out_margins(cases, ProposesNothing(), judges_of(world), 3, seed=0)
+
+
 def test_the_same_seed_draws_the_same_pairs(world):
     one, same, other = (
         held_out_margins(world.prepared.valid, sampler_of(world, []), judges_of(world), 2, seed) for seed in (0, 0, 1)

@@ -20,13 +20,13 @@ import torch
 from napo.data.prepare import Prepared
 from napo.evaluation.protocols import evaluate_candidates
 from napo.models.language import LanguageModel, create, recipe_dropout
-from napo.recipe_keys import Method, Recipe
+from napo.recipe_keys import Method, Negatives, Recipe
 from napo.training.auxiliary import AuxiliarySettings, train_sasrec
 from napo.training.batches import moved
 from napo.training.module import PreferenceModule
 from napo.training.processes import device
 from napo.training.stage import StageInputs
-from napo.training.stages import objective_of, preference_inputs, supervised_inputs
+from napo.training.stages import objective_of, overlap, preference_inputs, supervised_inputs
 from napo.training.trainer import memory_gb
 
 _LOOKED_AT = 50  # validation cases that are timed
@@ -39,6 +39,7 @@ class Forecast:
 
     seconds: dict[str, float]
     memory_gb: float
+    besides: tuple[str, ...] = ()  # what takes time too, and was not tried
 
     @property
     def total(self) -> float:
@@ -48,7 +49,8 @@ class Forecast:
         """`about 12 minutes (SASRec 2, SFT 8, preference 2) and 1.3 GB on 2 cores`."""
         stages = ", ".join(f"{name} {_minutes(seconds)}" for name, seconds in self.seconds.items())
         where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} cores"
-        return f"about {_minutes(self.total)} minutes ({stages}) and {self.memory_gb:.1f} GB on {where}"
+        besides = f", and what {' and '.join(self.besides)} take" if self.besides else ""
+        return f"about {_minutes(self.total)} minutes ({stages}){besides} and {self.memory_gb:.1f} GB on {where}"
 
 
 def foretell(recipe: Recipe, prepared: Prepared) -> Forecast:
@@ -63,12 +65,37 @@ def foretell(recipe: Recipe, prepared: Prepared) -> Forecast:
         with recipe_dropout(language, recipe.model):
             seconds["SFT"] = _stage(supervised_inputs(recipe, prepared, language), language, forwards=0)
     if recipe.objective is not None and recipe.preference is not None:
-        same = recipe.model_copy(update={"objective": _SAME_ROWS})
+        # draws take little of a step, whatever they rest on
+        drawn = Negatives(name="uniform", count=recipe.negatives.count)
+        same = recipe.model_copy(update={"objective": _SAME_ROWS, "negatives": drawn, "rounds": None})
         inputs = preference_inputs(same, prepared, language, _no_auxiliary)
         objective = objective_of(recipe.objective)
         # where there is a reference, every row is run forward once more
         seconds["preference"] = _stage(inputs, language, forwards=int(objective.needs_reference))
-    return Forecast(seconds, memory_gb())
+        if recipe.rounds is not None:
+            seconds["preference"] = _rounds(recipe, prepared, seconds)
+    return Forecast(seconds, memory_gb(), _besides(recipe))
+
+
+def _rounds(recipe: Recipe, prepared: Prepared, seconds: dict[str, float]) -> float:
+    """Seconds of all rounds' passes, out of those of stages over all that is liked."""
+    assert recipe.rounds is not None
+    liked = overlap(recipe, prepared)["preference_positives"]
+    share = recipe.rounds.count * min(1.0, (recipe.rounds.examples or liked) / max(1, liked))
+    passes = share * seconds["preference"]
+    if recipe.rounds.sft is not None and recipe.sft is not None:
+        passes += share * seconds["SFT"] * recipe.rounds.sft.epochs / recipe.sft.epochs
+    return passes
+
+
+def _besides(recipe: Recipe) -> tuple[str, ...]:
+    if recipe.objective is None or recipe.preference is None:
+        return ()
+    folds = getattr(objective_of(recipe.objective), "folds", 1)
+    return (
+        *(["the model's own proposals"] if recipe.negatives.name == "generated" else []),
+        *([f"the oracle's {folds} folds"] if folds > 1 else []),
+    )
 
 
 def _stage(inputs: StageInputs, language: LanguageModel, *, forwards: int) -> float:

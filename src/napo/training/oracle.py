@@ -22,6 +22,7 @@ from napo.models.sasrec import SASRec
 from napo.models.sasrec_scorer import SASRecScorer
 from napo.negatives._protocol import Example, NegativeSampler
 from napo.rng import rng_for
+from napo.training.pairs import proposed
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +79,30 @@ def folds_of(split: Split, count: int, seed: int) -> IntArray:
 
 
 def held_out_margins(cases: Cases, sampler: NegativeSampler, judges: Judges, count: int, seed: int) -> Tensor:
-    """(cases * count,) float64: each target's score minus that of each of `count` items rejected in its place."""
+    """(pairs,) float64: targets' scores minus those of items rejected in their place, `count` of each, case by case.
+
+    Where a sampler proposes the target itself, or finds too few items, there is no pair, as in training. Raises
+    UserError where there is none at all.
+    """
     split, histories = cases.split, cases.histories()
-    items = np.empty((len(cases), 1 + count), dtype=np.int64)
-    for case, (user, target) in enumerate(zip(cases.user.tolist(), cases.target.tolist(), strict=True)):
-        rng = rng_for(seed, "held out", split.user_keys[user], int(cases.position[case]))
-        seen = np.append(split.seen(user), target)
-        items[case] = [target, *sampler.draw(Example(user, histories[case], target), seen, count, rng)]
-    scores = judges.scores(cases.user, histories, items)
-    return torch.from_numpy((scores[:, :1] - scores[:, 1:]).astype(np.float64).flatten())
+    who = list(zip(cases.user.tolist(), histories, cases.target.tolist(), strict=True))
+    items = proposed(
+        sampler,
+        [Example(*one) for one in who],
+        [np.append(split.seen(user), target) for user, _, target in who],
+        count,
+        [
+            (seed, "held out", split.user_keys[user], at)
+            for user, at in zip(cases.user.tolist(), cases.position.tolist(), strict=True)
+        ],
+    )
+    targets = cases.target[:, None]
+    rejected = (items >= 0) & (items != targets)
+    if not rejected.any():
+        raise UserError(
+            "no validation case has a rejected item, so how sure the oracle is can't be told",
+            where="negatives",
+            remedy="`negatives.avoid=seen`, or `negatives.name=uniform`",
+        )
+    scores = judges.scores(cases.user, histories, np.concatenate([targets, np.where(rejected, items, targets)], axis=1))
+    return torch.from_numpy((scores[:, :1] - scores[:, 1:])[rejected].astype(np.float64))

@@ -145,9 +145,17 @@ def kept_pairs(make: Callable[[], Pairs], path: Path | None) -> Pairs:
     return Pairs.load(path)
 
 
-def _proposed(sampler: NegativeSampler, examples: Sequence[Example], split: Split, count: int, seed: int) -> IntArray:
-    seen = [np.append(split.seen(example.user), example.chosen) for example in examples]
-    keys = [(seed, "proposals", split.user_keys[example.user], len(example.history)) for example in examples]
+def proposed(
+    sampler: NegativeSampler,
+    examples: Sequence[Example],
+    seen: Sequence[IntArray],
+    count: int,
+    keys: Sequence[tuple[int | str, ...]],
+) -> IntArray:
+    """(n, count) items of a sampler's `propose` where it has one, with -1 where fewer are left; of its draws else.
+
+    seen: of each example, what it must not be given. keys: what the chance of each rests on.
+    """
     propose = getattr(sampler, "propose", None)
     if propose is not None:
         found: IntArray = propose(examples, seen, count, keys)
@@ -157,6 +165,12 @@ def _proposed(sampler: NegativeSampler, examples: Sequence[Example], split: Spli
         for example, known, key in zip(examples, seen, keys, strict=True)
     ]
     return np.stack(drawn)
+
+
+def _proposed(sampler: NegativeSampler, examples: Sequence[Example], split: Split, count: int, seed: int) -> IntArray:
+    seen = [np.append(split.seen(example.user), example.chosen) for example in examples]
+    keys = [(seed, "proposals", split.user_keys[example.user], len(example.history)) for example in examples]
+    return proposed(sampler, examples, seen, count, keys)
 
 
 def figures_of(proposals: Proposals, labelled: Labelled, split: Split) -> dict[str, float]:

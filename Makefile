@@ -38,7 +38,7 @@ test: lint
 	$(ONE_THREAD) $(BIN)/pytest -m "not slow" -n 2
 
 test-slow: $(READY)
-	$(ONE_THREAD) $(BIN)/pytest -m slow -n 2
+	$(ONE_THREAD) $(BIN)/pytest -m slow -n 2 -rs
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.needs import missing
+
 PASSWORD = "s3cret word"  # with a blank, which a URL has as %20
 
 
@@ -38,20 +40,14 @@ class Server:
         _as_its_user(self.programs / "pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop")
 
 
-def why_not() -> str | None:
-    """Why no server can be started here; None where one can."""
-    if _programs() is None:
-        return "no PostgreSQL server on this machine: apt-get install postgresql"
-    if os.getuid() == 0 and _other_user() is None:
-        return "PostgreSQL does not run as root, and there is no other user to run it as"
-    return None
-
-
 @contextmanager
 def running() -> Iterator[Server]:
     """A new server with an empty database, gone with all its files at the end."""
     programs = _programs()
-    assert programs is not None
+    if programs is None:
+        missing("no PostgreSQL server on this machine: apt-get install postgresql")
+    if os.getuid() == 0 and _other_user() is None:
+        missing("PostgreSQL does not run as root, and there is no other user to run it as")
     folder = Path(tempfile.mkdtemp(prefix="napo-postgresql-"))
     try:
         (folder / "password").write_text(PASSWORD)

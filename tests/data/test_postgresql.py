@@ -12,10 +12,7 @@ from tests.tiny_world import Quiet, tiny_keys
 
 psycopg = pytest.importorskip("psycopg")
 pytest.importorskip("adbc_driver_postgresql")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(postgresql.why_not() is not None, reason=str(postgresql.why_not())),
-]
+pytestmark = pytest.mark.slow
 
 QUERY = "SELECT * FROM taken"
 

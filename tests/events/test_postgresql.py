@@ -12,10 +12,7 @@ from tests.events import promises
 from tests.events.stores import WriterProcess, event
 
 psycopg = pytest.importorskip("psycopg")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(postgresql.why_not() is not None, reason=str(postgresql.why_not())),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -8,19 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import uvicorn
 
 from napo.events.store import EventStore
 from napo.serving.http.app import create_app
 from napo.serving.http.models import ServedModels
 from napo.serving.http.settings import ServerSettings
+from tests.needs import missing
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
 QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: `apt-get install chromium`")
 
 
 @contextmanager
@@ -51,6 +50,8 @@ def listening(
 @contextmanager
 def browsing(address: str, **context: Any) -> Iterator[Any]:
     """A page that is open at the address, with `page.wrong`: whatever the console and scripts complained of."""
+    if CHROMIUM is None:
+        missing("no Chromium here: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:

@@ -14,6 +14,7 @@ import pytest
 
 from napo.events.store import EventStore
 from tests import postgresql
+from tests.needs import missing
 from tests.serving.http.served import event, served
 
 pytestmark = pytest.mark.slow
@@ -73,7 +74,7 @@ def many(first):
 @contextmanager
 def full_disk(server, folder) -> Iterator[None]:
     if not os.path.ismount(folder):
-        pytest.skip("no disk can be mounted here: run as root")
+        missing("no disk can be mounted here: run as root")
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):  # no space left
         while True:
@@ -158,8 +159,6 @@ def test_it_stops_in_time_while_the_file_is_locked(starter, run, tmp_path):
 
 def test_a_database_server_that_was_away_is_used_again(starter, run, tmp_path):
     pytest.importorskip("psycopg")
-    if (why := postgresql.why_not()) is not None:
-        pytest.skip(why)
     with postgresql.running() as database, served(starter, tmp_path, run, NAPO_EVENTS_URL=database.url) as server:
         assert post(server, event(8, user="ann"), event(9, user="dan"), event(10)).json()["stored"] == 3
         by_log, said = listed(server, user="cay", exclude_seen=False)

@@ -23,8 +23,6 @@ def where(request, tmp_path_factory):
         yield str(tmp_path_factory.mktemp("events") / "events.db")
         return
     pytest.importorskip("psycopg")
-    if (why := postgresql.why_not()) is not None:
-        pytest.skip(why)
     with postgresql.running() as server:
         yield server.url
 

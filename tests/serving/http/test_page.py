@@ -11,7 +11,7 @@ from napo.evaluation.report_page import text
 from napo.events.store import EventStore
 from napo.events.traffic import write_traffic
 from tests.recommenders import small_recommender
-from tests.serving.http.browser import browsing, listening, needs_chromium
+from tests.serving.http.browser import browsing, listening
 from tests.serving.http.http_desk import BEARER, TOKEN, server
 
 FILES = ("/", "/page.css", "/page.js")
@@ -92,7 +92,6 @@ def pick(page, typed, title):
 
 
 @pytest.mark.slow
-@needs_chromium
 def test_a_person_builds_a_history_and_the_lists_follow(address):
     with browsing(address) as page:
         page.locator(".list").nth(1).wait_for()
@@ -133,7 +132,6 @@ def line(page, place, position):
 
 
 @pytest.mark.slow
-@needs_chromium
 def test_what_the_page_shows_is_taken_and_skipped_is_kept_and_the_rest_of_the_list_is_rejected(
     address, store, tmp_path
 ):
@@ -180,7 +178,6 @@ def both(page):
 
 
 @pytest.mark.slow
-@needs_chromium
 def test_why_a_filter_and_the_length_and_the_report(address):
     with browsing(address) as page:
         pick(page, "alien", "Alien")
@@ -203,7 +200,6 @@ def test_why_a_filter_and_the_length_and_the_report(address):
 
 
 @pytest.mark.slow
-@needs_chromium
 def test_the_token_is_asked_for_once(tmp_path):
     with listening({"first": tmp_path}, two, token=TOKEN) as address, browsing(address) as page:
         page.get_by_label("This server wants a token").fill(BEARER["Authorization"].split()[1])
@@ -215,7 +211,6 @@ def test_the_token_is_asked_for_once(tmp_path):
 
 
 @pytest.mark.slow
-@needs_chromium
 def test_a_title_that_looks_like_html_is_shown_as_it_is(tmp_path):
     evil = "<img src=x onerror=alert(1)>"
 
@@ -235,7 +230,6 @@ def test_a_title_that_looks_like_html_is_shown_as_it_is(tmp_path):
 
 
 @pytest.mark.slow
-@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_serious_stands_in_the_way_of_a_screen_reader_or_a_phone(address, scheme, width):
@@ -254,7 +248,6 @@ def test_nothing_serious_stands_in_the_way_of_a_screen_reader_or_a_phone(address
 
 
 @pytest.mark.slow
-@needs_chromium
 def test_the_paths_can_be_read_and_tried_and_no_other_host_is_asked(address):
     with browsing(address) as page:
         asked = []

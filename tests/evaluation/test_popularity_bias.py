@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napo.data.candidates import popularity_tenths
+from napo.evaluation.concentration import distinct_ratio, over_recommendation
 from napo.evaluation.popularity_bias import (
     average_popularity,
     dgu,
@@ -136,15 +137,34 @@ def test_the_pull_of_users_has_the_spread_that_resampling_them_shows():
     assert both.low == pytest.approx(drawn.low, abs=0.1 * drawn.error)
 
 
+# SPRec's worked numbers. A: genre x, B: x y, C: y, D: y z, E: z, G: one that is not listed; histories AB BC CD DE EA BG
+LISTED = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0.5, 0.5], [0, 0, 1], [0, 0, 0]])
+HAD = np.array([0, 1, 1, 2, 2, 3, 3, 4, 4, 0, 1, 5])
+
+
 def test_items_of_no_group_drop_out_of_the_shares():
-    # items A: x, B: x y, C: y, D: y z, E: z, G: no listed genre
-    genres = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0.5, 0.5], [0, 0, 1], [0, 0, 0]])
-    recommended = shares(group_weights([np.array([0, 0, 0, 1, 2, 3])], genres)[0])
-    liked = shares(group_weights([np.array([0, 1, 1, 2, 2, 3, 3, 4, 4, 0, 1, 5])], genres)[0])
+    recommended = shares(group_weights([np.array([0, 0, 0, 1, 2, 3])], LISTED)[0])
+    liked = shares(group_weights([HAD], LISTED)[0])
     np.testing.assert_allclose(recommended, [3.5 / 6, 2 / 6, 0.5 / 6])
     np.testing.assert_allclose(liked, [3.5 / 11, 4.5 / 11, 3 / 11])
-    assert mgu(recommended, liked) == pytest.approx(0.176768, abs=1e-6)
-    assert dgu(recommended, liked) == pytest.approx(0.454545, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("recommended", "whole", "by_hand"),
+    [
+        ([0, 0, 0, 1, 2, 3], False, (0.666667, 0.833333, 0.176768, 0.454545)),
+        # an item counts fully in each of its genres: shares 4, 3, 1 of 8 against 5, 7, 4 of 16
+        ([0, 0, 0, 1, 2, 3], True, (0.666667, 0.833333, 0.125, 0.3125)),
+        ([0] * 6, False, (0.166667, 1.0, 0.454545, 1.090909)),  # collapsed onto one item
+    ],
+)
+def test_the_four_figures_of_sprec_by_hand(recommended, whole, by_hand):
+    lists, membership = np.array(recommended)[:, None], (LISTED > 0).astype(float) if whole else LISTED
+    counts = recommendation_counts(lists, 6)
+    ours = shares(group_weights(lists, membership).sum(axis=0))
+    liked = shares(group_weights([HAD], membership)[0])
+    found = distinct_ratio(counts), over_recommendation(counts), mgu(ours, liked), dgu(ours, liked)
+    np.testing.assert_allclose(found, by_hand, atol=1e-6)
 
 
 def test_popularity_groups_are_equally_large_and_keep_equal_popularity_together():

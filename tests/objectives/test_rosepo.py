@@ -91,6 +91,15 @@ def test_each_pair_has_its_own_factor_and_the_cap_holds(cap, losses, mean):
     assert found.mean().item() == pytest.approx(mean, abs=1e-6)
 
 
+def test_each_pairs_own_push_by_hand():
+    # sigmoid(0.7) - (1 - e): towards the order of the log, and twice back, the third past what the oracle believes
+    policy = f64([[0.7, 0]] * 3).requires_grad_()
+    losses = rosepo_loss(policy, None, oracle_smoothing(*SCORES, cap=1.0))
+    (slopes,) = torch.autograd.grad(losses.sum(), policy)
+    torch.testing.assert_close(slopes[:, 0], f64([-0.149387, 0.118354, 0.436713]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(slopes[:, 1], -slopes[:, 0])
+
+
 @pytest.mark.parametrize(
     ("beta", "e", "loss", "slope"),
     [
@@ -153,6 +162,16 @@ def test_at_the_start_the_loss_is_log_two_and_the_push_a_half_less_the_factor(e)
 @given(z=numbers, step=st.floats(0.01, 5), e=st.floats(0, 1))
 def test_the_smoothed_loss_is_convex(z, step, e):
     assert of_gap(z, e)[0] <= (of_gap(z - step, e)[0] + of_gap(z + step, e)[0]) / 2 + 1e-9
+
+
+@quick
+@given(z=numbers, e=st.floats(0, 1))
+def test_how_fast_the_push_changes_does_not_depend_on_the_factor(z, e):
+    policy = f64([[z, 0]]).requires_grad_()
+    (slope,) = torch.autograd.grad(rosepo_loss(policy, None, e).sum(), policy, create_graph=True)
+    (bend,) = torch.autograd.grad(slope[0, 0], policy)
+    gap = f64(z)
+    assert bend[0, 0].item() == pytest.approx((gap.sigmoid() * (-gap).sigmoid()).item(), abs=1e-8)
 
 
 @quick

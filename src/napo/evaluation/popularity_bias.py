@@ -127,7 +127,8 @@ def popularity_groups(popularity: IntArray, groups: int) -> IntArray:
 def group_weights(lists: Sequence[IntArray] | IntArray, membership: FloatArray) -> FloatArray:
     """(cases, groups) how much of each list falls to each group; -1 is ignored.
 
-    membership: (items, groups), a row sums to 1, or to 0 for an item of no group, which then drops out.
+    membership: (items, groups), a row sums to 1, or to 0 for an item of no group, which then drops out. Rows of ones
+    and zeros count an item fully in each of its groups, as IFairLRS (arXiv 2402.15215) does; the reports don't.
     """
     if isinstance(lists, np.ndarray):
         weights = np.zeros((len(lists), membership.shape[1]))

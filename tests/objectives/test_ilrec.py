@@ -42,6 +42,7 @@ def f64(values):
 Z = f64([[2, 1.5, 0.5, -1, -2]])
 LAYERS = f64([[[1, 1.6, 1.2, -0.5, -1]], [[0.6, 1.8, 0.4, -1.5, -0.6]]])
 RIGHT, ALL = torch.tensor([0]), torch.ones(1, 5, dtype=torch.bool)
+LIKELY = f64([[0.5, 0.3, 0.05, 0.1, 0.05]])  # of the collaborative model
 CROSS_ENTROPY = 0.640676
 
 
@@ -121,8 +122,7 @@ def test_distillation_by_hand_and_its_gradient_on_a_layer():
 def test_the_soft_labels_of_the_collaborative_model_by_hand():
     negatives = torch.tensor([[False, True, True, False, False]])
     z = Z.clone().requires_grad_()
-    likely = f64([[0.5, 0.3, 0.05, 0.1, 0.05]])
-    gap = soft_label_gap(z, negatives, RIGHT, likely)
+    gap = soft_label_gap(z, negatives, RIGHT, LIKELY)
     assert gap.item() == pytest.approx(0.059016, abs=1e-6)
     near(torch.autograd.grad(gap.sum(), z)[0], [[-0.061299, -0.033338, 0.058752, 0.026235, 0.009651]])
     # the cross-entropy form is larger by the labels' entropy: g = 10/17, 6/17, 1/17
@@ -177,19 +177,32 @@ def test_the_penalty_lies_between_nothing_and_its_strength_and_grows_with_it(z, 
 @quick
 @given(z=logits, beneath=layers, phi=st.floats(0.05, 2), last=st.floats(-50, 50), other=st.floats(-50, 50))
 def test_a_constant_added_to_the_logits_of_any_layer_changes_nothing(z, beneath, phi, last, other):
-    def terms(z, beneath):
-        negatives, probabilities = self_hard(z, beneath, RIGHT, ALL, phi=phi, threshold="own")
-        weights = weights_of(negatives, probabilities)
-        return torch.cat([penalty(z, weights), distillation(z, beneath), soft_label_gap(z, negatives, RIGHT, z.exp())])
-
     shifted = beneath.clone()
     shifted[0] += other
+    for threshold in ("final", "own"):
+        negatives, beside = self_hard(z, beneath, RIGHT, ALL, phi=phi, threshold=threshold)
+        moved, moved_beside = self_hard(z + last, shifted, RIGHT, ALL, phi=phi, threshold=threshold)
+        torch.testing.assert_close(moved_beside, beside, atol=1e-9, rtol=1e-9)
+        bar = phi * (z.softmax(dim=1) if threshold == "final" else beside)[:, :1]
+        certain = (beside - bar).abs() > 1e-9  # at the bar itself, rounding decides
+        assert torch.equal(moved & certain, negatives & certain)
+        weights = weights_of(negatives, beside)
+        torch.testing.assert_close(penalty(z + last, weights), penalty(z, weights), atol=1e-9, rtol=1e-9)
+        gap, moved_gap = (soft_label_gap(some, negatives, RIGHT, LIKELY) for some in (z, z + last))
+        torch.testing.assert_close(moved_gap, gap, atol=1e-9, rtol=1e-9)
     torch.testing.assert_close(distillation(z + last, shifted), distillation(z, beneath), atol=1e-9, rtol=1e-9)
-    moved = self_hard(z + last, shifted, RIGHT, ALL)[1]
-    torch.testing.assert_close(moved, self_hard(z, beneath, RIGHT, ALL)[1], atol=1e-9, rtol=1e-9)
-    weights = weights_of(rivals_of(RIGHT, ALL), moved)
-    torch.testing.assert_close(penalty(z + last, weights), penalty(z, weights), atol=1e-9, rtol=1e-9)
-    assert terms(z, beneath).isfinite().all()
+
+
+@pytest.mark.parametrize(("last", "other"), [(0, 0), (7, 0), (0, -11), (-5, 30)])
+def test_the_terms_by_hand_stay_where_they_were_when_a_layer_is_shifted(last, other):
+    shifted = LAYERS.clone()
+    shifted[0] += other
+    negatives, beside = self_hard(Z + last, shifted, RIGHT, ALL, phi=0.25)
+    assert negatives[0].nonzero()[:, 0].tolist() == [1, 2]
+    # 0.955845 less the cross-entropy 0.640676
+    assert penalty(Z + last, weights_of(negatives, beside)).item() == pytest.approx(0.315169, abs=2e-6)
+    assert distillation(Z + last, shifted).item() == pytest.approx(0.279924, abs=1e-6)
+    assert soft_label_gap(Z + last, negatives, RIGHT, LIKELY).item() == pytest.approx(0.059016, abs=1e-6)
 
 
 @quick

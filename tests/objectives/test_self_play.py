@@ -4,8 +4,10 @@ Titles a chosen with p, rejected with q: the mean loss over both is least where
     log pi/ref = (log p - log q) / beta + constant,     so     pi ~ ref (p / q)^(1/beta)
 """
 
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given, settings
 
 from napo.objectives.dpo import dpo_loss
 from napo.objectives.sdpo import sdpo_loss
@@ -107,6 +109,39 @@ def test_drawing_from_the_model_is_the_weight_that_theory_puts_on_uniform_draws(
     torch.testing.assert_close(even, f64([-0.057869, -0.106389, -0.149672, -0.182765]), atol=1e-6, rtol=0)
 
 
-def test_self_play_against_several_is_sdpo_and_against_one_dpo():
-    policy, reference = f64([[-2.0, -3.0]]), f64([[-2.5, -2.8]])
-    torch.testing.assert_close(sdpo_loss(policy, reference, beta=0.7), dpo_loss(policy, reference, beta=0.7))
+def test_several_drawn_titles_are_a_softmax_over_their_pool_by_hand():
+    # .7 times the log-ratios .5, -.2, .5, -.1: exp 1.419068, 0.869358, 1.419068, 0.932394, the first of 4.639888
+    policy, reference = f64([[-2.0, -3.0, -1.5, -4.0]]), f64([[-2.5, -2.8, -2.0, -3.9]])
+    assert sdpo_loss(policy, reference, beta=0.7).item() == pytest.approx(1.184690, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(drawn=st.integers(1, 8), beta=st.floats(0.05, 5), seed=st.integers(0, 99))
+def test_self_play_against_several_is_the_softmax_of_sdpo_and_against_one_dpo(drawn, beta, seed):
+    chance = torch.Generator().manual_seed(seed)
+    model = torch.softmax(torch.randn(12, generator=chance, dtype=torch.float64), 0)
+    pool = torch.cat([torch.tensor([0]), 1 + torch.multinomial(model[1:], drawn, generator=chance)])
+    reference = model.log()[pool][None]
+    policy = reference + torch.randn(reference.shape, generator=chance, dtype=torch.float64)
+    loss = sdpo_loss(policy, reference, beta=beta)
+    torch.testing.assert_close(loss, -torch.log_softmax(beta * (policy - reference), 1)[:, 0])
+    torch.testing.assert_close(sdpo_loss(reference, reference, beta=beta), f64([1.0 + drawn]).log())
+    one = policy[:, :2], reference[:, :2]
+    torch.testing.assert_close(sdpo_loss(*one, beta=beta), dpo_loss(*one, beta=beta))
+
+
+# Rejected titles drawn by popularity (RosePO): q is the marginal of p
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.5, 2.0])
+def test_titles_drawn_by_popularity_teach_nothing_where_popularity_is_all_there_is_to_learn(beta):
+    torch.testing.assert_close(best(P, P, REF, beta), f64(REF))
+    assert best(P, UNIFORM, REF, beta)[0] > 0.44  # by chance: popularity on top of the reference
+
+
+def test_titles_drawn_by_popularity_leave_of_a_users_taste_what_is_her_own():
+    # two users with tastes (.6, .3, .1) and (.4, .1, .5); together (.5, .2, .3)
+    hers, marginal = (0.6, 0.3, 0.1), (0.5, 0.2, 0.3)
+    # ref .4 .4 .2 times 1.2, 1.5, 1/3
+    torch.testing.assert_close(best(hers, marginal, REF, 1.0), f64([0.418605, 0.523256, 0.058140]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(best(hers, UNIFORM, REF, 1.0), f64([0.631579, 0.315789, 0.052632]), atol=1e-6, rtol=0)

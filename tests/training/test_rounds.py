@@ -1,10 +1,13 @@
 """Rounds of self-training: whose proposals are rejected when, what goes on, what is delivered, what resuming keeps."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from napo.errors import UserError
 from napo.evaluation.runs import display_name
@@ -29,9 +32,9 @@ SELF_PLAY = {
 SFT = {"lr": 1e-2, "warmup_steps": 0, "batch": 4}
 
 
-def train(folder: Path, quiet: Quiet | None = None, resume: bool = False, **rounds) -> Run:
+def train(folder: Path, quiet: Quiet | None = None, resume: bool = False, sections=None, **rounds) -> Run:
     rounds = {"count": 2, "examples": 60, "sft": SFT, "keep": "last", **rounds}
-    recipe = tiny_recipe(folder / "data", **SELF_PLAY, rounds=rounds)
+    recipe = tiny_recipe(folder / "data", **{**SELF_PLAY, **(sections or {})}, rounds=rounds)
     return train_recipe(recipe, folder / "runs" / "x", resume=resume, progress=quiet or Quiet())
 
 
@@ -205,6 +208,68 @@ def test_rounds_take_any_sampler_and_objective(tmp_path):
     assert display_name(recipe) == "NAPO in rounds"
     run = train_recipe(recipe, tmp_path / "runs" / "x", progress=Quiet())
     assert len(pairs_of(run, 1).users) == 180  # without a number, all
+
+
+# What one round is by another name
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A sampler of the plain stage, whose draws are those that a round has made."""
+
+    pairs: Pairs
+    needs_auxiliary = False
+
+    def draw(self, example, seen, count, rng):
+        return self.pairs.draw(example, seen, count, rng)
+
+
+def losses_and_weights(run: Run, folder: Path):
+    logged = [line["loss"] for line in lines(folder / "metrics.jsonl") if "loss" in line]
+    return logged, load_file(run.folder / "model" / "model.safetensors")
+
+
+def test_one_round_of_uniform_negatives_without_a_supervised_pass_is_plain_dpo(tmp_path, monkeypatch):
+    # all the rows in each step: in which order they come then makes no difference
+    whole = {"preference": {"epochs": 3.0, "lr": 1e-2, "batch": 32}}
+    sections = {"negatives": {"name": "uniform", "count": 1}, **whole}
+    rounds = train(tmp_path / "rounds", sections=sections, count=1, examples=None, sft=None, keep="look")
+    pairs = pairs_of(rounds, 1)
+    assert len(set(pairs.labelled.rejected.ravel().tolist())) > 30
+    monkeypatch.setattr("napo.training.stages.sampler_of", lambda *of: Recorded(pairs))
+    recipe = tiny_recipe(tmp_path / "plain" / "data", **{**SELF_PLAY, **sections})
+    plain = train_recipe(recipe, tmp_path / "plain" / "runs" / "x", progress=Quiet())
+    ours, our_weights = losses_and_weights(rounds, rounds.folder / "preference" / "round-1" / PREFERENCE)
+    theirs, their_weights = losses_and_weights(plain, plain.stages["preference"])
+    assert len(ours) == 3
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    assert ours[0] == pytest.approx(np.log(2), abs=1e-5)
+    assert ours[2] < ours[0] - 0.02
+    for name, weight in our_weights.items():
+        torch.testing.assert_close(weight, their_weights[name], atol=2e-4, rtol=1e-3)
+
+
+def test_several_titles_of_the_models_own_are_the_pool_of_sdpo(tmp_path):
+    sections = {"objective": {"name": "sdpo"}, "negatives": {"name": "generated", "count": 3}}
+    run = train(tmp_path, sections=sections, count=1)
+    rejected = pairs_of(run, 1).labelled.rejected
+    assert rejected.shape[1] == 3
+    assert all(len(set(row)) == 3 for row in rejected.tolist())
+    first = lines(run.folder / "preference" / "round-1" / PREFERENCE / "metrics.jsonl")[1]
+    assert first["loss"] == pytest.approx(np.log(4), abs=1e-5)  # one of four at the start of a pass
+
+
+def test_rosepo_without_smoothing_on_the_models_best_titles_after_a_supervised_pass_is_a_round_of_sprec(tmp_path):
+    negatives = {"name": "generated", "count": 1, "decoding": "best"}
+    found = []
+    for objective in ({"name": "dpo", "beta": 0.5}, {"name": "rosepo", "beta": 0.5, "smoothing": 0.0}):
+        sections = {"objective": objective, "negatives": negatives}
+        run = train(tmp_path / objective["name"], sections=sections, count=1)
+        found.append(losses_and_weights(run, run.folder / "preference" / "round-1" / PREFERENCE))
+    (sprec, sprec_weights), (rosepo, rosepo_weights) = found
+    assert sprec == pytest.approx(rosepo, rel=1e-5)
+    for name, weight in sprec_weights.items():
+        torch.testing.assert_close(weight, rosepo_weights[name], atol=2e-4, rtol=1e-3)
 
 
 def test_rounds_are_compared_with_one_stage():

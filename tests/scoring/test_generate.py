@@ -96,6 +96,38 @@ def test_titles_come_as_often_as_their_probability_says(normalize, distinct):
     np.testing.assert_allclose(share, [0.226649, 0.202427, 0.301985, 0.268941], atol=0.06)  # 3 standard errors
 
 
+@BOTH
+@pytest.mark.parametrize("distinct", [True, False])
+def test_without_a_title_of_one_token_the_others_come_as_often_as_their_probability_given_that(normalize, distinct):
+    model = model_of([(2,), (3,), (4,)], HashedPolicy(VOCABULARY, 3), normalize)
+    # under `vocabulary` too: what a title's end has beside other tokens is no matter of the draw
+    chance = np.exp(brute_force(replace(model, normalize="catalog"), ids()))
+    left_out = int(chance.argmax())
+    expected = np.where(np.arange(3) == left_out, 0, chance) / np.delete(chance, left_out).sum()
+    found = shares_without(model, left_out, distinct)
+    np.testing.assert_allclose(found, expected, atol=0.08 if distinct else 0.035)  # 4 standard errors
+
+
+@BOTH
+@pytest.mark.parametrize("distinct", [True, False])
+def test_without_a_title_of_several_tokens_its_share_falls_to_those_that_begin_like_it(normalize, distinct):
+    # T1 = a b $ left out: a .731059 and e .268941 as before, then c alone, then d .598688 and $ .401312
+    by_token = [0, 0.731059 * 0.401312, 0.731059 * 0.598688, 0.268941]
+    given_that = np.array([0, 0.202427, 0.301985, 0.268941]) / (1 - 0.226647)  # .261753, .390489, .347761
+    found = shares_without(toy(normalize), 0, distinct)
+    np.testing.assert_allclose(found, by_token, atol=0.08 if distinct else 0.035)
+    assert distinct or np.abs(found - given_that).max() > 0.04
+
+
+def shares_without(model: TitleModel, left_out: int, distinct: bool) -> np.ndarray:
+    """How often each item comes first, in 600 lists, or in one of 3,000 draws with repeats."""
+    count, k = (600, 1) if distinct else (1, 3000)
+    keys = [("without", number) for number in range(count)]
+    how = {"keys": keys, "sampling": Sampling(distinct=distinct)}
+    lists, _ = sample_titles(model, ONE * count, [ids(left_out)] * count, k, **how)
+    return np.bincount(lists.ravel(), minlength=model.tree.items) / lists.size
+
+
 def test_lists_without_repeats_come_as_often_as_drawing_one_after_the_other_says():
     chance = np.array([0.226649, 0.202427, 0.301985, 0.268941])
     lists = draws(toy("catalog"), 2, 600).tolist()

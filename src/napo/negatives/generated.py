@@ -8,7 +8,9 @@ Relations   In one round from the supervised start, `best`: RosePO's self-hard r
             known to us, and where they are we differ: `avoid: seen` and `ground: catalog` are ours
 
 Drawing from the model weighs a uniform draw by the model's own probability (the SPRec card's 2.1: one uniform draw in N
-items, weight N p): never weigh such draws a second time.
+items, weight N p): never weigh such draws a second time. p is the model's probability token by token, among tokens
+that lead to an item that may be drawn: what is avoided gives its share to the titles that begin like it, which are all
+titles only where each is one token (scoring.generate).
 """
 
 from collections.abc import Sequence
@@ -28,7 +30,8 @@ Key = tuple[int | str, ...]
 class Settings(Strict):
     decoding: Literal["sample", "best"] = Field(
         default="sample",
-        description="sample: titles drawn with the model's own probabilities, none twice. best: its likeliest titles.",
+        description="sample: titles drawn with the model's own probabilities, token by token among those that lead to a"
+        " title that is not avoided, none twice. best: its likeliest titles.",
     )
     temperature: PositiveFloat = Field(default=1.0, description="Of the draws.")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(default=1.0, description="Draw from so much of each token.")

@@ -16,6 +16,10 @@ both normalizations (but for the ceiling of new titles, scoring.newcomers): a pr
 divided by what the legal tokens have of it. What differs is the log-prob that a list comes with, which is the model's
 own, without temperature and cuts.
 
+So items left out, or filtered, are masked token by token: their probability goes to the titles that share the longest
+beginning with them. With titles of one token these are all, and a draw has the probability that the model gives it,
+given that nothing left out comes up; with longer ones it has not.
+
 Without repeats: Gumbel-top-k over sequences (Kool, van Hoof, Welling, ICML 2019, section 4): each beginning carries the
 largest of its titles' perturbed log-probs, so the k best of each step hold the k best titles, and these are a draw
 without replacement from the sampled distribution, in the order drawn. One pass, no rejections.
@@ -114,6 +118,9 @@ def sample_titles(
 ) -> tuple[IntArray, FloatArray]:
     """(n, k) items in the order drawn, and the log-probs that the model gives them.
 
+    Each token is drawn in proportion to the model's probability among those that lead to an item that may be found. So
+    what an excluded item had falls to the titles that share the longest beginning with it, not to all: the distribution
+    is the model's, given that none of them comes up, only where titles are one token each.
     keys: (n,) what each case's draws depend on (rng.rng_for), whoever is asked beside it. `distinct`: -1 and -inf where
     fewer than k are left; of equal titles all are listed, by id, as one draw. With repeats a draw is one of them, by
     chance, and a list is short only where nothing is left at all.

@@ -176,8 +176,10 @@ def _proposed(sampler: NegativeSampler, examples: Sequence[Example], split: Spli
 def figures_of(proposals: Proposals, labelled: Labelled, split: Split) -> dict[str, float]:
     """What was proposed, in numbers: shares of all proposals, and on how few items they fall.
 
-    target: the logged title itself. history: an item of the history. none: nothing was left. left_out: examples that
-    train nothing. distinct: items. entropy: of the proposed items, nats. log_popularity: mean log(1 + training events).
+    target: the logged title itself. history: an item of the history. Both are 0 by construction where the sampler
+    avoids what the user has seen, as `generated` does by default and all others do. none: nothing was left. left_out:
+    examples that train nothing. distinct: items. entropy: of the proposed items, nats. log_popularity: mean
+    log(1 + training events).
     """
     items, chosen = proposals.items, np.array([example.chosen for example in proposals.examples])
     there = items >= 0

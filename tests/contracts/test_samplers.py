@@ -1,5 +1,7 @@
 """What a trainer may rely on, of every module in napo/negatives, found by folder."""
 
+from typing import Literal, get_args, get_origin
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -14,6 +16,31 @@ from napo.settings import Strict
 
 NAMES = plugins.names("negatives")
 ITEMS = 30
+
+
+def choices(annotation) -> list:
+    """All values of the Literals in a field's type."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [value for part in get_args(annotation) for value in choices(part)]
+
+
+def variants(name: str) -> list[tuple[str, dict[str, object]]]:
+    """A sampler as it comes, and with each other value of each setting that has a few to choose from."""
+    fields = plugins.load("negatives", name).Settings.model_fields
+    others = [
+        (name, {key: value})
+        for key, field in fields.items()
+        for value in choices(field.annotation)
+        if value != field.default
+    ]
+    return [(name, {}), *others]
+
+
+VARIANTS = [variant for name in NAMES for variant in variants(name)]
+EVERY = pytest.mark.parametrize(
+    ("name", "keys"), VARIANTS, ids=[" ".join([name, *map(str, keys.values())]) for name, keys in VARIANTS]
+)
 
 
 def scores(history):
@@ -56,8 +83,19 @@ def module(request):
     return plugins.load("negatives", request.param)
 
 
-def sampler_of(module):
-    return module.Sampler(CONTEXT, module.Settings())
+def sampler_of(module, **keys):
+    return module.Sampler(CONTEXT, module.Settings(**keys))
+
+
+def test_the_variants_are_the_other_values_of_settings():
+    assert choices(Literal["a", "b"] | None) == ["a", "b"]
+    several = [
+        ("generated", {"decoding": "best"}),
+        ("generated", {"avoid": "chosen"}),
+        ("semantic", {"near": "target"}),
+    ]
+    assert all(variant in VARIANTS for variant in several)
+    assert ("generated", {"decoding": "sample"}) not in VARIANTS
 
 
 def test_a_module_says_where_it_stands_and_has_settings_and_sampler(module):
@@ -68,16 +106,17 @@ def test_a_module_says_where_it_stands_and_has_settings_and_sampler(module):
         module.Settings(no_such_key=1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@EVERY
 @settings(deadline=None, max_examples=40)
 @given(seen=st.sets(st.integers(0, ITEMS - 1), max_size=ITEMS - 6), count=st.integers(1, 5), key=st.integers())
-def test_a_draw_is_count_distinct_items_neither_seen_nor_chosen(name, seen, count, key):
+def test_a_draw_is_count_distinct_items_neither_seen_nor_chosen_unless_that_is_asked_for(name, keys, seen, count, key):
     seen = np.array(sorted(seen), dtype=np.int64)
-    drawn = sampler_of(plugins.load("negatives", name)).draw(EXAMPLE, seen, count, rng_for(key))
+    drawn = sampler_of(plugins.load("negatives", name), **keys).draw(EXAMPLE, seen, count, rng_for(key))
     assert drawn.shape == (count,)
     assert np.issubdtype(drawn.dtype, np.integer)
     assert len(set(drawn.tolist())) == count
-    assert not set(drawn.tolist()) & {*seen.tolist(), EXAMPLE.chosen}
+    avoided = {"chosen": {EXAMPLE.chosen}, "nothing": set()}.get(keys.get("avoid"), {*seen.tolist(), EXAMPLE.chosen})
+    assert not set(drawn.tolist()) & avoided
     assert ((drawn >= 0) & (drawn < ITEMS)).all()
 
 
@@ -86,8 +125,9 @@ def test_the_chosen_item_is_never_drawn_even_where_seen_lacks_it(module):
     assert set(sampler_of(module).draw(EXAMPLE, seen, 2, rng_for(0)).tolist()) == {20, 21}
 
 
-def test_one_key_gives_one_draw_whatever_was_drawn_before(module):
-    sampler, seen = sampler_of(module), np.array([1, 2, 6])
+@EVERY
+def test_one_key_gives_one_draw_whatever_was_drawn_before(name, keys):
+    sampler, seen = sampler_of(plugins.load("negatives", name), **keys), np.array([1, 2, 6])
     first = sampler.draw(EXAMPLE, seen, 4, rng_for(7, "negatives", 0, 3, 2))
     for other in range(5):
         sampler.draw(EXAMPLE, seen, 4, rng_for(other))

@@ -1,4 +1,7 @@
-"""Any way of drawing rejected items goes with any objective: every pair of the two folders takes a step."""
+"""Any way of drawing rejected items goes with any objective: every pair of the two folders takes a step.
+
+A sampler goes with each value of each setting that has a few to choose from, one at a time.
+"""
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from napo import plugins
 from napo.negatives._protocol import Example
 from napo.rng import rng_for
 from napo.scoring.scored import Scored, Side
-from tests.contracts.test_samplers import CONTEXT, ITEMS
+from tests.contracts.test_samplers import CONTEXT, EVERY, ITEMS
 from tests.made_tokens import made_tokens
 
 USERS, REJECTED = 4, (1, 3)
@@ -40,10 +43,10 @@ def step_with(sampler, rejected: int) -> Scored:
 
 @pytest.mark.parametrize("rejected", REJECTED)
 @pytest.mark.parametrize("objective_name", plugins.names("objectives"))
-@pytest.mark.parametrize("sampler_name", plugins.names("negatives"))
-def test_an_objective_takes_what_any_sampler_draws(sampler_name, objective_name, rejected):
-    negatives, objectives = plugins.load("negatives", sampler_name), plugins.load("objectives", objective_name)
-    scored = step_with(negatives.Sampler(CONTEXT, negatives.Settings()), rejected)
+@EVERY
+def test_an_objective_takes_what_any_sampler_draws(name, keys, objective_name, rejected):
+    negatives, objectives = plugins.load("negatives", name), plugins.load("objectives", objective_name)
+    scored = step_with(negatives.Sampler(CONTEXT, negatives.Settings(**keys)), rejected)
     losses = objectives.Objective(objectives.Settings())(scored).losses
     (gradient,) = torch.autograd.grad(losses.sum(), scored.policy)
     assert losses.shape == (USERS,)

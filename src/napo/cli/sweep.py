@@ -14,6 +14,12 @@ from napo.cli.judge import is_override
 from napo.errors import UserError, did_you_mean
 
 REPRODUCTIONS = Path("sweeps")
+WHOSE = (
+    "Whose claims: napo, sdpo, msl, sprec, rosepo, ilrec, smollm2 (NAPO's with a pretrained model). NAPO by key or"
+    " part: napo-accept, napo-alpha, napo-batch, napo-beta, napo-causes, napo-k, napo-list, napo-negatives,"
+    " napo-vocabulary."
+)
+QUICK = "Three rows on MovieLens-100K, within 20 minutes. There is one of napo and of sprec."
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys that every recipe gets.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds, in the place of the file's.")]
@@ -76,9 +82,9 @@ def sweep(
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(help="Whose claims: napo, sdpo, msl.")],
+    paper: Annotated[str, typer.Argument(help=WHOSE)],
     overrides: Overrides = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Three rows on MovieLens-100K, within 20 minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help=QUICK)] = False,
     out: Annotated[Path, typer.Option(help="The folder of the cells.")] = Path("runs/reproduce"),
     seeds: Seeds = None,
     jobs: Jobs = 2,

@@ -11,10 +11,10 @@ from napo.scoring.batch import Row, main_path
 from napo.scoring.continuations import TitleModel
 from napo.scoring.logits_processor import CatalogLogitsProcessor, generate_titles, items_written
 from napo.scoring.search import exact_top
-from tests.scoring.toys import END, NEXT, A, B, C, D, E, catalog_tree, gpt2, ids, llama, toy_tree
+from tests.scoring.toys import END, NEXT, SHAPES, A, B, C, D, E, catalog_tree, ids, llama, toy_tree
 
 TREE = catalog_tree()
-MODELS = {"llama": llama().float(), "gpt2": gpt2().float()}
+MODELS = {name: make().float() for name, make in SHAPES.items()}
 HISTORIES = [ids(0, 5, 4), ids(), ids(8, 2)]
 PROMPTS = [main_path(Row(history), TREE, NEXT) for history in HISTORIES]
 
@@ -30,6 +30,9 @@ PROMPTS = [main_path(Row(history), TREE, NEXT) for history in HISTORIES]
     top_k=st.integers(0, 20),
     min_p=st.none() | st.floats(0, 1),
     typical_p=st.floats(0.05, 1),
+    epsilon_cutoff=st.none() | st.floats(0.0001, 0.9),
+    eta_cutoff=st.none() | st.floats(0.0001, 0.9),
+    exponential_decay=st.none() | st.tuples(st.integers(0, 5), st.floats(0.5, 3)),
     repetition_penalty=st.floats(0.5, 5),
     length_penalty=st.floats(-2, 2),
     early_stopping=st.sampled_from([True, False, "never"]),
@@ -37,13 +40,14 @@ PROMPTS = [main_path(Row(history), TREE, NEXT) for history in HISTORIES]
     seed=st.integers(0, 9),
 )
 def test_only_titles_of_the_catalog_come_out_whatever_the_settings(
-    shape, normalize, beams, do_sample, several, seed, length_penalty, early_stopping, **warpers
+    shape, normalize, beams, do_sample, several, seed, length_penalty, early_stopping, exponential_decay, **warpers
 ):
     more = {"num_return_sequences": 2} if several and (do_sample or beams > 1) else {}
     if do_sample:
         more |= warpers
     else:
         more["repetition_penalty"] = warpers["repetition_penalty"]
+    more["exponential_decay_length_penalty"] = exponential_decay
     if beams > 1:
         more |= {"length_penalty": length_penalty, "early_stopping": early_stopping}
     how = GenerationConfig(num_beams=beams, do_sample=do_sample, **more)
@@ -115,6 +119,18 @@ def test_settings_of_the_models_folder_are_not_heeded_and_stay():
     again = generate_titles(model, TREE, PROMPTS, how)
     assert [lists[0].tolist() for lists in again] == [lists[0].tolist() for lists in plain]
     assert model.generation_config is theirs
+
+
+def test_the_processor_alone_is_held_to_the_folders_settings_and_what_is_no_title_then_has_no_items():
+    model, prompt = llama(), torch.from_numpy(PROMPTS[0][None])
+    model.generation_config = GenerationConfig(max_new_tokens=1, eos_token_id=TREE.end, pad_token_id=TREE.end)
+    bare = {"logits_processor": [CatalogLogitsProcessor(TREE, prompt.shape[1])]}
+    cut = model.generate(prompt, attention_mask=torch.ones_like(prompt), **bare)
+    assert [len(items) for items in items_written(TREE, cut[:, prompt.shape[1] :])] == [0]  # titles have two or more
+    said = {"max_new_tokens": int(TREE.lengths.max()), "eos_token_id": TREE.end}
+    whole = model.generate(prompt, attention_mask=torch.ones_like(prompt), **bare, **said)
+    (held,) = generate_titles(model, TREE, PROMPTS[:1], GenerationConfig())
+    assert items_written(TREE, whole[:, prompt.shape[1] :])[0].tolist() == held[0].tolist() != []
 
 
 @pytest.mark.parametrize("wrong", [{"min_new_tokens": 5}, {"no_repeat_ngram_size": 1}, {"suppress_tokens": [1]}])

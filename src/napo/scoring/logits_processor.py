@@ -29,6 +29,13 @@ from napo.scoring.tree import PrefixTree
 class CatalogLogitsProcessor(LogitsProcessor):
     """Leaves the scores of tokens that continue a title; what it is asked with tells it how far each title is.
 
+    Titles alone is what `generate_titles` promises, not this class by itself: it sees a step's scores, neither what
+    `generate` was told nor what becomes of a row. In a `generate` of your own the settings in the model's folder are
+    heeded (its `max_length` cuts titles), the end token and the length are yours to give, and sampled beams may be
+    chosen at a probability of 0, where fewer tokens are legal than there are beams, and go on with what is no title.
+    `items_written` gives no items for such a row. It can't raise instead: beams that found nothing are an everyday
+    matter in `generate`, which drops them later.
+
     prompt: tokens before the title, padding in front included. normalize: `catalog` lets the scores compete with those
     of the node's other tokens alone; `vocabulary` takes them as they come, as prefix_allowed_tokens_fn does.
     """

@@ -41,7 +41,9 @@ def settings_of(folder: Path, **keys: Any) -> DataSettings:
     return DataSettings(**{**files, **keys})
 
 
-def write_chain(folder: Path, *, users: int = 12, items: int = 40, length: int = 7, lists: bool = True) -> None:
+def write_chain(
+    folder: Path, *, users: int = 12, items: int = 40, length: int = 7, lists: bool = True, candidates: int = 5
+) -> None:
     """Users who take items one after the other, cut into windows: training by ids, the others by titles with lists.
 
     All of a user's windows but the last two train: windows of 0 to length - 3 items, of which those below 3 go.
@@ -54,8 +56,8 @@ def write_chain(folder: Path, *, users: int = 12, items: int = 40, length: int =
         taken = [(3 * user + step) % items for step in range(length)]
         training += [(taken[:stop], taken[stop]) for stop in range(length - 2)]
         for name, stop in (("valid", length - 2), ("test", length - 1)):
-            others = [titles[(taken[stop] + 7 * step) % items] for step in range(1, 5)]
-            others.insert(user % 5, titles[taken[stop]])
+            others = [titles[(taken[stop] + 7 * step) % items] for step in range(1, candidates)]
+            others.insert(user % candidates, titles[taken[stop]])
             held[name].append(("::".join(titles[item] for item in taken[:stop]), titles[taken[stop]], others))
     write(folder / "train.jsonl.gz", ids(*training))
     for name, rows in held.items():

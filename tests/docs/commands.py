@@ -3,20 +3,29 @@
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+PROGRAM = re.compile(r"\s*(\S*/)?(napo|curl|docker|duckdb|git|ln|make|mkdocs|pip|pytest|python3?|sh|bash)\s")
 
 
 @dataclass(frozen=True)
 class Command:
-    """page: from the repository's root. line: where it begins. words: without comments; the first is the program."""
+    """page: from the repository's root. line: where it begins. words: without comments; the first is the program.
+
+    text: as it is typed.
+    """
 
     page: str
     line: int
     words: tuple[str, ...]
+    text: str = field(repr=False)
+
+    @property
+    def program(self) -> str:
+        return Path(self.words[0]).name
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line} {shlex.join(self.words)}"
@@ -27,11 +36,16 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
-def napo_commands(page: Path) -> list[Command]:
-    """Those of a page that call napo, in order: in blocks marked bash, and indented by four."""
+def all_commands(page: Path) -> list[Command]:
+    """Those of a page, in order: all in blocks marked bash, and of blocks indented by four those of known programs."""
     name = str(page.relative_to(ROOT))
-    found = (Command(name, line, tuple(shlex.split(text, comments=True))) for line, text in _shown(page))
-    return [command for command in found if command.words and Path(command.words[0]).name == "napo"]
+    found = (Command(name, line, tuple(shlex.split(text, comments=True)), text) for line, text in _shown(page))
+    return [command for command in found if command.words]
+
+
+def napo_commands(page: Path) -> list[Command]:
+    """Those that call napo."""
+    return [command for command in all_commands(page) if command.program == "napo"]
 
 
 def block(page: str, marker: str) -> str:
@@ -42,18 +56,31 @@ def block(page: str, marker: str) -> str:
 
 
 def _shown(page: Path) -> Iterator[tuple[int, str]]:
-    """(line, text) of all that stands in shell blocks; a line that ends in a backslash goes on."""
+    """(line, text) of all that stands in shell blocks; after a backslash, or with a quote open, a line goes on."""
     fence, begun, text = None, 0, ""
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
         if line.startswith("```"):
             fence, text = (line[3:].strip() if fence is None else None), ""
             continue
-        shell = fence in ("bash", "sh") or (fence is None and line.startswith("    "))
-        goes_on = bool(text)
-        if not shell or not (goes_on or re.match(r"\s*(\.venv/bin/)?napo ", line)):
+        marked, indented = fence in ("bash", "sh"), fence is None and line.startswith("    ")
+        if text:
+            text += line.strip()
+        elif marked or (indented and PROGRAM.match(line)):
+            begun, text = number, line.strip()
+        else:
             continue
-        begun = begun if goes_on else number
-        text += line.strip().removesuffix("\\")
-        if not line.endswith("\\"):
+        if text.endswith("\\"):
+            text = text.removesuffix("\\")
+        elif _is_whole(text):
             yield begun, text
             text = ""
+        else:
+            text += " "
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        shlex.split(text, comments=True)
+        return True
+    except ValueError:  # a quote is open
+        return False

@@ -1,6 +1,7 @@
 """The folder in which the commands of the how-to pages are typed: the files that the pages name, made small.
 
-30 users of 8 films each, out of 40; recipes of a model that trains in a second; a finished run under two names.
+30 users of 8 films each, out of 40; napo's own sweeps, and its recipes of a model that trains in a second; a finished
+run under three names.
 """
 
 import gzip
@@ -16,7 +17,8 @@ import yaml
 from napo.events import Event
 from napo.events.store import EventStore
 from tests.commands import napo_in
-from tests.docs.commands import block
+from tests.data.row_files import write_chain
+from tests.docs.commands import ROOT, block
 
 FILMS = ["Alien (1979)", "Heat (1995)", "Aliens (1986)", *(f"Film number {n} ({1980 + n})" for n in range(3, 40))]
 USERS = [str(number) for number in range(20, 50)]  # 42 is one of them
@@ -33,12 +35,13 @@ EVENTS = [
     for step in range(8)
 ]
 ITEMS = [
-    {"item": f"i{n:02d}", "title": title, "genre": ("Comedy", "Drama", "War")[n % 3], "year": int(title[-5:-1])}
+    {"item": f"i{n:02d}", "title": title, "genre": genre, "class": genre, "year": int(title[-5:-1])}
     for n, title in enumerate(FILMS)
+    for genre in (("Comedy", "Drama", "War")[n % 3],)
 ]
 KEYS: dict[str, Any] = {
     "data": {"interactions": "log.csv", "items": "items.csv"},
-    "model": {"width": 16, "layers": 1, "heads": 2, "feed_forward": 32, "vocabulary": 300},
+    "model": {"width": 16, "layers": 2, "heads": 2, "feed_forward": 32, "vocabulary": 300},
     "sft": {"epochs": 1.0, "lr": 1e-2, "warmup_steps": 0},
     "preference": {"epochs": 0.5, "lr": 1e-3, "warmup_steps": 0},
     "auxiliary": {"name": "sasrec", "epochs": 1, "validate_every": 1, "model": {"width": 8, "heads": 1}},
@@ -47,22 +50,39 @@ KEYS: dict[str, Any] = {
 
 def lay_out(desk: Path) -> None:
     """Fill the desk; trains one run."""
-    pl.DataFrame(EVENTS).write_csv(desk / "log.csv")
-    pl.DataFrame(ITEMS).write_csv(desk / "items.csv")
+    for name in ("log", "my-log"):
+        pl.DataFrame(EVENTS).write_csv(desk / f"{name}.csv")
+    for name in ("items", "my-items"):
+        pl.DataFrame(ITEMS).write_csv(desk / f"{name}.csv")
     pl.DataFrame({"item": ["new"], "title": ["A new film (2025)"]}).write_csv(desk / "new-items.csv")
-    for folder in (desk, desk / "recipes" / "ml100k"):
-        folder.mkdir(parents=True, exist_ok=True)
-        data = {name: str(desk / file) for name, file in KEYS["data"].items()}
-        _write(folder / "base.yaml", {**KEYS, "data": data})
-        for method in ("sdpo", "napo"):
-            _write(folder / f"{method}.yaml", {"extends": "base.yaml", "objective": {"name": method}})
-        _write(folder / "sft.yaml", {"extends": "base.yaml"})
+    shutil.copytree(ROOT / "sweeps", desk / "sweeps")
+    for path in (ROOT / "recipes").rglob("*.yaml"):
+        _write(desk / path.relative_to(ROOT), _small(path, desk))
+    _write(desk / "base.yaml", KEYS)
+    for method in ("sdpo", "napo"):
+        _write(desk / f"{method}.yaml", {"extends": "base.yaml", "objective": {"name": method}})
+    _write(desk / "sft.yaml", {"extends": "base.yaml"})
     ran = napo_in(desk)("train", "sdpo.yaml", "--out", "runs/mine")
     assert ran.code == 0, ran.err
-    shutil.copytree(desk / "runs" / "mine", desk / "runs" / "napo")
+    for name in ("napo", "sft"):
+        shutil.copytree(desk / "runs" / "mine", desk / "runs" / name)
+
+
+def _small(path: Path, desk: Path) -> dict[str, Any]:
+    """One of napo's recipes, of a small model, with this desk's log where it names MovieLens, and of few rounds."""
+    keys = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "extends" not in keys:
+        data = {name: str(desk / file) for name, file in KEYS["data"].items()}
+        keys |= {name: section for name, section in KEYS.items() if name != "data"}
+        keys |= {"data": data} if "data" in keys else {}
+    if "rounds" in keys:
+        keys["rounds"] |= {"count": 1, "examples": 64}
+    keys.get("negatives", {}).pop("embedder", None)  # 83 MB: the model's own token vectors do
+    return dict(keys)
 
 
 def _write(path: Path, keys: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(keys), encoding="utf-8")
 
 
@@ -135,6 +155,25 @@ def for_events(desk: Path) -> None:
     (desk / "next.yaml").write_text(block("events.md", "next.yaml"), encoding="utf-8")
 
 
+def for_readme(desk: Path) -> None:
+    """A place for the run that is trained there, a sweep, and a loss of one's own."""
+    shutil.rmtree(desk / "runs" / "mine")
+    _write(desk / "sweep.yaml", {"methods": {"SFT": {"recipe": "sft.yaml"}, "S-DPO": {"recipe": "sdpo.yaml"}}})
+    (desk / "my_loss.py").write_text(block("own-objective.md", "class Objective"), encoding="utf-8")
+
+
+def for_search(desk: Path) -> None:
+    """The search that the page shows, with fewer trials."""
+    shown = yaml.safe_load(block("search.md", "trials: 8"))
+    _write(desk / "search.yaml", {**shown, "trials": 2})
+
+
+def for_lastfm(desk: Path) -> None:
+    """Rows in the form of S-DPO's files."""
+    write_chain(desk / "LASTFM", candidates=20)
+    (desk / "LASTFM" / "valid.json.gz").rename(desk / "LASTFM" / "val.json.gz")
+
+
 def another_tool(desk: Path) -> None:
     """Between two commands of its page: ranks the exported cases, by how often an item was taken."""
     cases = {
@@ -149,13 +188,17 @@ def another_tool(desk: Path) -> None:
     ranked.select("user", "position", "item", "rank").write_parquet(desk / "lists.parquet")
 
 
-# what a page wants before its first command; {command's place: what happens before it}
+# by page, what happens before a command; {command's place on its page: what happens}
 BEFORE: dict[str, dict[int, Callable[[Path], None]]] = {
-    "data.md": {0: for_data},
-    "own-objective.md": {0: for_own_objective},
-    "refresh.md": {0: for_refresh},
-    "rounds.md": {0: for_rounds},
-    "serving.md": {},
-    "events.md": {0: for_events},
-    "judge-another-tool.md": {1: another_tool},
+    "README.md": {0: for_readme},
+    "docs/data.md": {0: for_data},
+    "docs/evaluation.md": {},
+    "docs/events.md": {0: for_events},
+    "docs/judge-another-tool.md": {1: another_tool},
+    "docs/own-objective.md": {0: for_own_objective},
+    "docs/refresh.md": {0: for_refresh},
+    "docs/results/lastfm-legacy.md": {0: for_lastfm},
+    "docs/rounds.md": {0: for_rounds},
+    "docs/search.md": {0: for_search},
+    "docs/serving.md": {},
 }

@@ -1,7 +1,6 @@
 """Every command of the documentation is one that napo takes: commands, options and the kinds of their values exist.
 
-Those that begin with `napo` alone are asked here. Others (`python -m benchmarks...`, `curl`, `docker`) are no part of
-the command line; what they do has its own tests.
+Those that begin with `napo` alone are asked here; tests/docs/test_how_to.py runs them, and the others.
 """
 
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 import typer
 
 from napo.cli import app
-from tests.docs.commands import Command, napo_commands, pages
+from tests.docs.commands import ROOT, Command, all_commands, napo_commands, pages
 
 EXEMPT = {
     "docs/results/benchmarks.md": "tables of figures, some of whose rows begin with `napo`",
@@ -33,6 +32,9 @@ def test_commands_are_found_on_the_pages():
     assert {"README.md", "docs/tutorial/index.md", "docs/serving.md", "docs/data.md"} <= {one.page for one in COMMANDS}
     (goes_on,) = [one for one in COMMANDS if one.page == "docs/search.md" and "compare" in one.words]
     assert goes_on.words[-4:] == ("--tried", "S-DPO=8", "--tried", "NAPO=8")  # from the next line
+    (quoted,) = [one for one in all_commands(ROOT / "docs" / "experiments.md") if one.program == "duckdb"]
+    assert quoted.words[-1].startswith("SELECT ")
+    assert quoted.words[-1].endswith(" GROUP BY method")  # from the next line too
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)

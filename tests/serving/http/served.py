@@ -90,13 +90,18 @@ class Starter:
         self._codes: dict[int, int] = {}
         self._one_at_a_time = threading.Lock()
 
-    def start(self, folder: Path, *words: str | Path, **env: str) -> Served:
-        """`napo serve WORDS` at a free port; what it says goes into a new folder in `folder`."""
+    def start(self, folder: Path, *words: str | Path, cwd: Path = Path("/"), **env: str) -> Served:
+        """`napo serve WORDS`, typed in `cwd`, at a free port; what it says goes into a new folder in `folder`."""
         folder = folder / f"server-{len(list(folder.glob('server-*')))}"
         folder.mkdir(parents=True)
         for name in SAYS:
             (folder / name).touch()
-        order = {"words": ["serve", *map(str, words), "--port", "0"], "folder": str(folder), "env": env}
+        order = {
+            "words": ["serve", *map(str, words), "--port", "0"],
+            "folder": str(folder),
+            "cwd": str(cwd),
+            "env": env,
+        }
         return Served(self, self._asked(order), folder)
 
     def ended(self, pid: int, seconds: float) -> int | None:
@@ -125,9 +130,9 @@ class Starter:
 
 
 @contextmanager
-def served(starter: Starter, folder: Path, *words: str | Path, **env: str) -> Iterator[Served]:
+def served(starter: Starter, folder: Path, *words: str | Path, cwd: Path = Path("/"), **env: str) -> Iterator[Served]:
     """A server that is killed at the end, if it still runs."""
-    one = starter.start(folder, *words, **env)
+    one = starter.start(folder, *words, cwd=cwd, **env)
     try:
         assert one.address  # it listens
         yield one
@@ -199,6 +204,7 @@ def _become_server(order: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in enumerate(SAYS, start=1):
         os.dup2(os.open(Path(order["folder"]) / name, os.O_WRONLY), number)
+    os.chdir(order["cwd"])
     os.environ.update(order["env"])
     code = 1
     try:

@@ -23,7 +23,7 @@ SECTIONS = {
 }
 
 
-@pytest.mark.parametrize(("ground", "rounds"), [("spelling", 1)])
+@pytest.mark.parametrize(("ground", "rounds"), [("spelling", 1), ("catalog", 2)])
 def test_rounds_of_self_play_move_the_adapter_and_reject_what_the_model_says(tmp_path, ground, rounds):
     recipe = tiny_recipe(
         tmp_path / "data",

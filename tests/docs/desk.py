@@ -162,6 +162,19 @@ def for_readme(desk: Path) -> None:
     (desk / "my_loss.py").write_text(block("own-objective.md", "class Objective"), encoding="utf-8")
 
 
+def for_experiments(desk: Path) -> None:
+    """The sweep that the page shows, and a method of one's own."""
+    (desk / "sweep.yaml").write_text(block("experiments.md", "NAPO without sharing:"), encoding="utf-8")
+    _write(desk / "mine.yaml", {"extends": "recipes/ml100k/base.yaml", "objective": {"name": "dmpo"}})
+
+
+def results(desk: Path) -> None:
+    """What a sweep has left, where the page reports of two."""
+    swept, kept = desk / "runs" / "sweep" / "sweep" / "store", desk / "docs" / "results" / "napo"
+    for name in ("one", "two"):
+        shutil.copytree(swept, kept / name / "store")
+
+
 def for_search(desk: Path) -> None:
     """The search that the page shows, with fewer trials."""
     shown = yaml.safe_load(block("search.md", "trials: 8"))
@@ -194,6 +207,7 @@ BEFORE: dict[str, dict[int, Callable[[Path], None]]] = {
     "docs/data.md": {0: for_data},
     "docs/evaluation.md": {},
     "docs/events.md": {0: for_events},
+    "docs/experiments.md": {0: for_experiments, 3: results},
     "docs/judge-another-tool.md": {1: another_tool},
     "docs/own-objective.md": {0: for_own_objective},
     "docs/refresh.md": {0: for_refresh},

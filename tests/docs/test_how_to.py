@@ -14,7 +14,6 @@ from tests.docs.typed import Terminal
 from tests.serving.http.served import Starter
 
 PAGES_NOT_RUN = {
-    "docs/experiments.md": "sweeps train a hundred cells: tests/experiments/test_runner.py, and README's run here",
     "docs/tutorial/index.md": "runs from an installed package: tests/docs/test_tutorial.py",
     "docs/results/benchmarks.md": "benchmarks want a quiet machine; `napo` and `python` begin rows of tables",
     "docs/results/sasrec.md": "trains other libraries in environments of their own, for hours",
@@ -33,6 +32,8 @@ SMALLER = {
     ("README.md", "napo train"): ("sft.epochs=1", "preference.epochs=0.5"),
     ("README.md", "napo compare"): ("--seeds", "2"),
     ("README.md", "napo reproduce"): ("--seeds", "1"),
+    ("docs/experiments.md", "napo sweep"): ("--seeds", "1"),
+    ("docs/experiments.md", "napo reproduce"): ("--seeds", "1"),
     ("docs/own-objective.md", "napo reproduce"): ("--seeds", "1"),
     ("docs/search.md", "napo compare"): ("--seeds", "2"),
 }

@@ -52,6 +52,23 @@ def forgets_a_user(store: EventStore) -> None:
     assert store.forget("u1") == 0
 
 
+def notes_whom_a_model_has_to_unlearn_and_nobody_else(store: EventStore) -> None:
+    store.append([event(number) for number in range(6)])
+    before = int(time.time() * 1000)
+    assert store.forget("u1") == 2
+    assert store.forget("u0", learnt=True) == 2
+    assert store.forget("zoe", learnt=True) == 0  # in the log alone
+    noted = store.forgotten()
+    assert list(noted) == ["u0", "zoe"]
+    assert before <= noted["u0"] <= noted["zoe"] <= int(time.time() * 1000)
+    store.append([event(0)])
+    assert store.forget("u0", learnt=True) == 1
+    assert store.forgotten() == noted  # who asks again asked then
+    assert store.unlearnt(["u0", "u1"]) == 1
+    assert store.forgotten() == {"zoe": noted["zoe"]}
+    assert [one.user for one in store] == ["u2", "u2"]
+
+
 def gives_events_without_a_time_the_present(store: EventStore) -> None:
     before = int(time.time() * 1000)
     store.append([event(1, time=None)])
@@ -124,6 +141,7 @@ PROMISES = [
     refuses_a_key_for_another_event_and_keeps_nothing_of_the_call,
     gives_a_history_in_the_order_of_time,
     forgets_a_user,
+    notes_whom_a_model_has_to_unlearn_and_nobody_else,
     gives_events_without_a_time_the_present,
     serves_threads,
 ]

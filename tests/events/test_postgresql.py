@@ -24,7 +24,7 @@ def server():
 @pytest.fixture
 def store(server):
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS napo_events")
+        connection.execute("DROP TABLE IF EXISTS napo_events, napo_forgotten")
     with EventStore.open(server.url, wait=2) as opened:
         yield opened
 

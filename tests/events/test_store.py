@@ -72,6 +72,25 @@ def test_a_full_disk_is_unavailable_and_works_afterwards(path, store):
     assert store.append(large) == Appended(398, 0)
 
 
+def test_a_user_is_forgotten_and_noted_or_neither(path, store):
+    store.append([event(1)])
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON napo_forgotten BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(RuntimeError, match="no"):
+        store.forget("u1", learnt=True)
+    assert list(store) == [event(1)]
+    assert store.forgotten() == {}
+
+
+def test_a_store_of_before_the_note_gets_its_table(path, store):
+    store.append([event(1)])
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE napo_forgotten")
+    with EventStore.open(path) as again:
+        assert again.forget("u1", learnt=True) == 1
+        assert list(again.forgotten()) == ["u1"]
+
+
 def test_a_file_that_is_no_database_is_refused_and_stays(tmp_path):
     path = tmp_path / "events.db"
     path.write_text("user,item\n" * 500)

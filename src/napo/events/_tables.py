@@ -1,4 +1,4 @@
-"""The table of events, and engines that are set up to keep them: SQLite with a log ahead, PostgreSQL.
+"""The tables of a store, and engines that are set up to keep them: SQLite with a log ahead, PostgreSQL.
 
 Path    data.address -> [events._tables] -> events.store
 """
@@ -21,7 +21,7 @@ except ImportError as error:
     ) from error
 
 # SQLAlchemy too: who takes it from here says the same where it is missing
-__all__ = ["EVENTS", "engine_of", "make_tables", "postgresql", "sa", "sqlite"]
+__all__ = ["EVENTS", "FORGOTTEN", "engine_of", "make_tables", "postgresql", "sa", "sqlite"]
 
 METADATA = sa.MetaData()
 EVENTS = sa.Table(
@@ -40,7 +40,13 @@ EVENTS = sa.Table(
     sa.Index("napo_events_of_a_user", "user_key", "time"),
     sqlite_autoincrement=True,  # an id is never given twice, so who has read up to one can go on from there
 )
-_LOCK = 0x6E61706F  # "napo": whoever makes the table in PostgreSQL holds this advisory lock
+FORGOTTEN = sa.Table(  # who asked to be forgotten and is still in a model, and when they first did
+    "napo_forgotten",
+    METADATA,
+    sa.Column("user_key", sa.Text, primary_key=True),
+    sa.Column("time", sa.BigInteger, nullable=False),
+)
+_LOCK = 0x6E61706F  # "napo": whoever makes the tables in PostgreSQL holds this advisory lock
 
 
 def engine_of(address: Address, wait: float) -> sa.Engine:
@@ -66,7 +72,7 @@ def engine_of(address: Address, wait: float) -> sa.Engine:
 
 
 def make_tables(engine: sa.Engine, address: Address, wait: float) -> None:
-    """Make the table where there is none. Raises UserError where a table of that name is another one."""
+    """Make the tables where there are none. Raises UserError where a table of such a name is another one."""
     if address.kind == "sqlite":
         assert address.path is not None
         address.path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,16 +80,17 @@ def make_tables(engine: sa.Engine, address: Address, wait: float) -> None:
     with engine.begin() as connection:
         if address.kind == "postgresql":  # IF NOT EXISTS alone fails where two make it at once
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        connection.execute(sa.schema.CreateTable(EVENTS, if_not_exists=True))
-        for index in EVENTS.indexes:
-            connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
-        there = {column["name"] for column in sa.inspect(connection).get_columns(EVENTS.name)}
-    if missing := set(EVENTS.columns.keys()) - there:
-        raise UserError(
-            f"the table {EVENTS.name} is another napo's: it has no {', '.join(sorted(missing))}",
-            where=address.shown,
-            remedy="name another database",
-        )
+        for table in (EVENTS, FORGOTTEN):
+            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+            there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+            if missing := set(table.columns.keys()) - there:
+                raise UserError(
+                    f"the table {table.name} is another napo's: it has no {', '.join(sorted(missing))}",
+                    where=address.shown,
+                    remedy="name another database",
+                )
 
 
 def _durable(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:

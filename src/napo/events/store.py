@@ -16,7 +16,7 @@ from typing import Any
 
 from napo.data.address import Address, address_of
 from napo.errors import UserError
-from napo.events._tables import EVENTS, engine_of, make_tables, postgresql, sa, sqlite
+from napo.events._tables import EVENTS, FORGOTTEN, engine_of, make_tables, postgresql, sa, sqlite
 from napo.events.event import KINDS, Event, Kind
 
 WAIT = 5.0  # seconds for a lock before it is an error
@@ -99,9 +99,8 @@ class EventStore:
         given = list(events)
         if not given:
             return Appended(0, 0)
-        now = int(time.time() * 1000)
-        dialect: Any = postgresql if self.address.kind == "postgresql" else sqlite
-        insert = dialect.insert(EVENTS).on_conflict_do_nothing(index_elements=["key"]).returning(EVENTS.c.key)
+        now = _now()
+        insert = self._insert_new(EVENTS, "key").returning(EVENTS.c.key)
         while True:
             with suppress(_Again), self._asked(), self._engine.begin() as connection, _deadlocks():
                 new = set(connection.execute(insert, [_row(event, now) for event in given]).scalars())
@@ -121,10 +120,28 @@ class EventStore:
         with self._asked(), self._engine.connect() as connection:
             return [_event(row) for row in connection.execute(last_first)][::-1]
 
-    def forget(self, user: str) -> int:
-        """Delete all events of a user; how many there were. What a client sends again after that is kept again."""
+    def forget(self, user: str, *, learnt: bool = False) -> int:
+        """Delete all events of a user; how many there were. What a client sends again after that is kept again.
+
+        learnt: a model was trained on the user. Then the key is noted in the same transaction, once, until `unlearnt`.
+        """
         with self._asked(), self._engine.begin() as connection:
-            return connection.execute(sa.delete(EVENTS).where(EVENTS.c.user_key == user)).rowcount
+            deleted = connection.execute(sa.delete(EVENTS).where(EVENTS.c.user_key == user)).rowcount
+            if learnt:
+                connection.execute(self._insert_new(FORGOTTEN, "user_key"), {"user_key": user, "time": _now()})
+        return deleted
+
+    def forgotten(self) -> dict[str, int]:
+        """Whom a model has yet to unlearn: when they first asked, milliseconds since 1970, by key, the oldest first."""
+        oldest_first = sa.select(FORGOTTEN).order_by(FORGOTTEN.c.time, FORGOTTEN.c.user_key)
+        with self._asked(), self._engine.connect() as connection:
+            return {row.user_key: row.time for row in connection.execute(oldest_first)}
+
+    def unlearnt(self, users: Iterable[str]) -> int:
+        """No model knows these users any more: their keys are deleted here too. How many had been noted."""
+        with self._asked(), self._engine.begin() as connection:
+            gone = (sa.delete(FORGOTTEN).where(FORGOTTEN.c.user_key == user) for user in users)
+            return sum(connection.execute(one).rowcount for one in gone)
 
     def __iter__(self) -> Iterator[Event]:
         """All events, in the order in which they came; those that come meanwhile may be among them."""
@@ -168,6 +185,10 @@ class EventStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _insert_new(self, table: sa.Table, key: str) -> Any:
+        dialect: Any = postgresql if self.address.kind == "postgresql" else sqlite
+        return dialect.insert(table).on_conflict_do_nothing(index_elements=[key])
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
@@ -226,6 +247,10 @@ def _check_driver() -> None:
     except ImportError as error:
         what = "events in PostgreSQL need psycopg, which is not installed"
         raise UserError(what, remedy="pip install 'napo[events]'") from error
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def _row(event: Event, now: int) -> dict[str, Any]:

@@ -99,7 +99,14 @@ def test_a_user_is_forgotten_whatever_the_key_looks_like(client, store):
         assert client.delete(path).json() == {"forgotten": 1, "in_log": False}
         assert client.get(f"{path}/history").status_code == 404
     assert len(store) == 0
-    assert client.delete("/v1/users/ann").json() == {"forgotten": 0, "in_log": True}
+    assert store.forgotten() == {}  # no model has met them: nothing is left
+
+
+def test_a_user_of_the_log_who_is_forgotten_is_noted_as_one_to_unlearn(client, store):
+    post(client, event(user="ann"))
+    for forgotten in (1, 0):  # twice is once
+        assert client.delete("/v1/users/ann").json() == {"forgotten": forgotten, "in_log": True}
+        assert list(store.forgotten()) == ["ann"]
 
 
 def _quoted(user):

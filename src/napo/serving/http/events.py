@@ -91,7 +91,10 @@ class UserHistory(Body):
 
 
 class Forgotten(Body):
-    """forgotten: how many events there were. in_log: whether the model's log has the user, which stays."""
+    """forgotten: how many events there were.
+
+    in_log: whether the log of a model has the user, which stays: the key is noted as one to be unlearnt.
+    """
 
     forgotten: int
     in_log: bool
@@ -143,8 +146,8 @@ class Events:
     async def append(self, events: Iterable[Event]) -> Appended:
         return await self._writes.ask(lambda: self._store.append(events))
 
-    async def forget(self, user: str) -> int:
-        return await self._writes.ask(lambda: self._store.forget(user))
+    async def forget(self, user: str, *, learnt: bool) -> int:
+        return await self._writes.ask(lambda: self._store.forget(user, learnt=learnt))
 
     async def history(self, user: str, kinds: Sequence[Kind], newest: int | None = None) -> list[Event]:
         return await self._reads.ask(lambda: self._store.history(user, kinds=kinds, newest=newest))
@@ -235,9 +238,10 @@ def add_events(app: FastAPI, models: ServedModels, events: Events, item_said: An
 
     @app.delete("/v1/users/{user:path}", tags=["events"])
     async def forget(user: User) -> Forgotten:
-        """Delete all events of a user. What a model learnt from the log stays in its weights and its histories."""
-        forgotten = await events.forget(user)
+        """Delete all events of a user. What a model learnt from the log stays in its weights and its histories; the key
+        of such a user is noted until it is unlearnt."""
         in_log = any(user in served.recommender.histories.index for served in models)
+        forgotten = await events.forget(user, learnt=in_log)
         return Forgotten(forgotten=forgotten, in_log=in_log)
 
 

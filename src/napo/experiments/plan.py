@@ -70,7 +70,8 @@ class Sweep(Section):
     seeds: Count | list[Seed] = 1  # how many, from 0 on; or which
     baselines: bool = True  # chance, popularity and SASRec as rows
     base: Word | None = None  # the row that others are compared with; None: SFT where there is one
-    tried: dict[Word, Count] = Field(default_factory=dict)  # by method: settings tried on validation beforehand
+    # by method: settings tried on validation beforehand; null: what all the methods begin with, so no rival of theirs
+    tried: dict[Word, Count | None] = Field(default_factory=dict)
     claims: list[ClaimEntry] = Field(default_factory=list)
 
     @field_validator("seeds")

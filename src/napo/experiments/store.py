@@ -157,12 +157,14 @@ class Store:
 
     @cached_property
     def searched(self) -> dict[str, int] | None:
-        """By row, how many settings of its method were tried on validation; None: of no method it is told."""
+        """By row, how many settings of its method were tried on validation, without rows that are not to be checked.
+
+        None: of no method it is told.
+        """
         tried = self.said["tried"]
         models = self.cells.filter(kind="model").unique("row", maintain_order=True)
-        return (
-            {row: tried.get(method, 0) for row, method in models.select("row", "method").iter_rows()} if tried else None
-        )
+        of_rows = {row: tried.get(method, 0) for row, method in models.select("row", "method").iter_rows()}
+        return {row: count for row, count in of_rows.items() if count is not None} if tried else None
 
     @cached_property
     def digest(self) -> str:

@@ -79,12 +79,13 @@ def foretell(recipe: Recipe, prepared: Prepared) -> Forecast:
 
 def _rounds(recipe: Recipe, prepared: Prepared, seconds: dict[str, float]) -> float:
     """Seconds of all rounds' passes, out of those of stages over all that is liked."""
-    assert recipe.rounds is not None
+    assert recipe.rounds is not None and recipe.preference is not None
     liked = overlap(recipe, prepared)["preference_positives"]
     share = recipe.rounds.count * min(1.0, (recipe.rounds.examples or liked) / max(1, liked))
     passes = share * seconds["preference"]
     if recipe.rounds.sft is not None and recipe.sft is not None:
-        passes += share * seconds["SFT"] * recipe.rounds.sft.epochs / recipe.sft.epochs
+        epochs = recipe.rounds.sft.epochs or recipe.preference.epochs
+        passes += share * seconds["SFT"] * epochs / recipe.sft.epochs
     return passes
 
 

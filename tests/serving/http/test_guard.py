@@ -118,3 +118,14 @@ def test_over_so_many_under_way_the_next_is_told_when_to_come_again(monkeypatch)
         return await first, second, watched, await asked()
 
     assert asyncio.run(run()) == ((200, None), (503, b"1"), (200, None), (200, None))
+
+
+def test_the_description_says_which_paths_want_the_token(client):
+    assert "securitySchemes" not in client.get("/openapi.json").json()["components"]  # there is none
+    with server(token=TOKEN) as guarded:
+        schema = guarded.get("/openapi.json").json()
+        answers = {path: guarded.get(path).status_code for path in ("/healthz", "/v1/models", "/metrics")}
+    assert schema["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+    for path, status in answers.items():
+        assert (schema["paths"][path]["get"]["security"] != []) == (status == 401)
+    assert schema["paths"]["/v1/recommend"]["post"]["security"] == [{"token": []}]

@@ -24,7 +24,7 @@ from napo.serving.history import Named
 from napo.serving.http import bodies
 from napo.serving.http.batcher import Full
 from napo.serving.http.figures import Counted, Figures
-from napo.serving.http.guard import Guard, mistake
+from napo.serving.http.guard import Guard, described, mistake
 from napo.serving.http.mistakes import said_of
 from napo.serving.http.models import Busy, Done, ListJob, ScoreJob, Served, ServedModels, UnknownModel
 from napo.serving.http.page import add_page, report_of
@@ -40,7 +40,7 @@ T = TypeVar("T")
 QUICK = 100  # names of a history that are looked up at once
 CLOSING = 1.0  # seconds for a batch under way when the time to drain is over
 MISTAKES: dict[int | str, dict[str, Any]] = {
-    code: {"model": bodies.Mistakes} for code in (400, 401, 404, 408, 413, 422, 503)
+    code: {"model": bodies.Mistakes} for code in (400, 401, 403, 404, 405, 408, 413, 422, 503)
 }
 
 
@@ -92,6 +92,9 @@ def create_app(
     if events is not None:
         add_events(app, models, events, _item)
     add_page(app, models)
+    if settings.token is not None:
+        plain = app.openapi
+        app.openapi = lambda: described(plain())  # type: ignore[method-assign]
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Counted, figures=figures)  # the last one added is the outermost
     return app

@@ -116,6 +116,15 @@ class Guard:
                 return bytes(body)
 
 
+def described(schema: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI description of a server that wants a token: where it does, and so its page can be given one."""
+    schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            operation["security"] = [] if path in OPEN else [{"token": []}]
+    return schema
+
+
 def mistake(status: int, what: str, *, where: str | None = None, remedy: str | None = None) -> JSONResponse:
     """An answer that is no success."""
     return JSONResponse({"errors": [{"what": what, "where": where, "remedy": remedy}]}, status_code=status)

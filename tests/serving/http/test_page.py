@@ -184,8 +184,9 @@ def test_why_a_filter_and_the_length_and_the_report(address):
         page.locator("#history li").first.wait_for()
         page.locator("#k").fill("3")
         page.wait_for_function("() => document.querySelectorAll('.list')[0].querySelectorAll('.title').length === 3")
+        plain = page.locator(".list").first.inner_text()
         page.locator("#where").fill("genre=Comedy")
-        page.wait_for_function("() => document.querySelector('.list .title').innerText.length > 0")
+        page.wait_for_function("plain => document.querySelector('.list').innerText !== plain", arg=plain)
         page.get_by_role("button", name=re.compile("^Why")).first.click()
         page.get_by_text("What each title of the history changes").wait_for()
         assert page.get_by_role("rowheader", name="Alien", exact=True).count() == 1

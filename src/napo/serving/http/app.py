@@ -24,7 +24,7 @@ from napo.serving.history import Named
 from napo.serving.http import bodies
 from napo.serving.http.batcher import Full
 from napo.serving.http.figures import Counted, Figures
-from napo.serving.http.guard import Guard, described, mistake
+from napo.serving.http.guard import Guard, described, mistake, not_now
 from napo.serving.http.mistakes import said_of
 from napo.serving.http.models import Busy, Done, ListJob, ScoreJob, Served, ServedModels, UnknownModel
 from napo.serving.http.page import add_page, report_of
@@ -206,9 +206,7 @@ def _answer_mistakes(app: FastAPI) -> None:
 
     @app.exception_handler(Full)
     async def of_no_room(request: Request, error: Full) -> JSONResponse:
-        answer = mistake(503, "too many requests wait already", remedy=f"again in {error.after} s")
-        answer.headers["Retry-After"] = str(error.after)
-        return answer
+        return not_now("too many requests wait already", error.after)
 
     @app.exception_handler(HTTPException)
     async def of_path(request: Request, error: HTTPException) -> JSONResponse:

@@ -27,7 +27,7 @@ from napo.serving.history import Named
 from napo.serving.http.batcher import Full
 from napo.serving.http.blocking import BlockingCalls
 from napo.serving.http.bodies import Body, Item, Mistakes, Text
-from napo.serving.http.guard import mistake
+from napo.serving.http.guard import mistake, not_now
 from napo.serving.http.models import Served, ServedModels
 from napo.serving.recommender import Recommender
 from napo.serving.request import UnknownUser
@@ -204,9 +204,7 @@ def add_events(app: FastAPI, models: ServedModels, events: Events, item_said: An
 
     @app.exception_handler(StoreUnavailable)
     async def of_store(request: Any, error: StoreUnavailable) -> JSONResponse:
-        answer = mistake(503, "events can't be kept or read now", remedy=f"again in {RETRY} s")
-        answer.headers["Retry-After"] = str(RETRY)
-        return answer
+        return not_now("events can't be kept or read now", RETRY)
 
     @app.exception_handler(KeyTaken)
     async def of_key(request: Any, error: KeyTaken) -> JSONResponse:

@@ -72,9 +72,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         if self._under_way > TOGETHER + self.settings.waiting and scope["path"] not in HEALTH:
-            answer = mistake(503, "too many requests are under way", remedy="again in 1 s")
-            answer.headers["Retry-After"] = "1"
-            return answer
+            return not_now("too many requests are under way", 1)
         host = headers.get("host", "")
         names = self.settings.names
         if names is not None and _name(host) not in names:
@@ -128,6 +126,13 @@ def described(schema: dict[str, Any]) -> dict[str, Any]:
 def mistake(status: int, what: str, *, where: str | None = None, remedy: str | None = None) -> JSONResponse:
     """An answer that is no success."""
     return JSONResponse({"errors": [{"what": what, "where": where, "remedy": remedy}]}, status_code=status)
+
+
+def not_now(what: str, after: int) -> JSONResponse:
+    """A 503 that says in how many seconds to come again."""
+    answer = mistake(503, what, remedy=f"again in {after} s")
+    answer.headers["Retry-After"] = str(after)
+    return answer
 
 
 def _name(host: str) -> str:

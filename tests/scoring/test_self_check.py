@@ -6,8 +6,8 @@ import torch
 from napo.models.policy import LanguagePolicy
 from napo.scoring.batch import pack
 from napo.scoring.naive import naive_title_log_probs
-from napo.scoring.self_check import shares_prefixes
-from napo.scoring.shared_prefix import TreeOnDevice, title_log_probs
+from napo.scoring.self_check import _made_up_row, _states_alone, _states_beside, keeps_histories, shares_prefixes
+from napo.scoring.shared_prefix import TreeOnDevice, judging, title_log_probs
 from tests.families import FAMILIES, ONE_BY_ONE, SHARING, mistral
 from tests.scoring.toys import LIST, NEXT, NEXT_WITH_TAIL, ROWS, catalog_tree, llama, qwen2
 
@@ -74,6 +74,34 @@ def test_what_shares_prefixes_is_known_by_trying(family, frame):
 def test_it_is_known_in_bfloat16_too(family):
     policy = LanguagePolicy(FAMILIES[family]().bfloat16())
     assert shares_prefixes(policy, TREE, NEXT, 64) == (family in SHARING)
+
+
+def deep_llama():
+    """Thirty layers with weights so large that bfloat16 alone moves its states by several hundredths."""
+    model = llama(layers=30)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(2.0)
+    return model
+
+
+def test_the_rounding_of_a_deep_model_in_bfloat16_is_not_taken_for_a_fault():
+    policy = LanguagePolicy(deep_llama().bfloat16())
+    row = _made_up_row(TREE, NEXT, 64)
+    with judging(policy):
+        beside, alone = (states(policy, row, TREE, NEXT) for states in (_states_beside, _states_alone))
+    apart = max(float((one - other).norm() / other.norm()) for one, other in zip(beside, alone, strict=True))
+    assert apart > 0.02  # so the states themselves would not tell
+    before = {name: weight.clone() for name, weight in policy.named_parameters()}
+    assert shares_prefixes(policy, TREE, NEXT, 64)
+    assert keeps_histories(policy, TREE, NEXT, 64)
+    for name, weight in policy.named_parameters():
+        assert weight.dtype == torch.bfloat16
+        assert torch.equal(weight, before[name])
+
+
+def test_a_deep_model_in_bfloat16_that_ignores_the_mask_is_known():
+    assert not shares_prefixes(Deaf(deep_llama().bfloat16()), TREE, NEXT, 64)
 
 
 @pytest.mark.parametrize("family", ONE_BY_ONE)

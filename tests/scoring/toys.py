@@ -120,12 +120,12 @@ def _after_last_end(seen: tuple[int, ...], end: int) -> tuple[int, ...]:
     return seen[len(seen) - seen[::-1].index(end) :]
 
 
-def llama(vocabulary: int = 40) -> LlamaForCausalLM:
+def llama(vocabulary: int = 40, layers: int = 2) -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=32,
         intermediate_size=48,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         tie_word_embeddings=True,

@@ -205,6 +205,7 @@ MatchName = Literal["equal", "substring", "substring-line"]
 class EvaluationSection(Section):
     protocols: Annotated[tuple[ProtocolName, ...], Field(strict=False, min_length=1)] = ("cand20",)
     validation_cases: Count = 1000  # the same for every look
+    test_cases: Count | None = None  # that all protocols judge, drawn once, for a costly model; None: all of them
     full_cases: Count | None = None  # test cases ranked over the whole catalog, drawn once; None: all of them
     ks: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (1, 5, 10)
     match: MatchName = "equal"  # of gen20: when what was written is a candidate's title

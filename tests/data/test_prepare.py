@@ -82,3 +82,11 @@ def test_a_key_is_short_and_depends_on_all_that_is_said_whatever_the_order():
     assert key_of({"a": 1, "b": [2, None]}) == key_of({"b": [2, None], "a": 1})
     assert key_of({"a": 1}) != key_of({"a": 2})
     assert len(key_of([])) == 16
+
+
+def test_a_costly_model_is_judged_by_a_fixed_sample_of_the_test_cases(tmp_path):
+    whole, part = (prepare(tiny_recipe(tmp_path, evaluation={"test_cases": count})) for count in (None, 5))
+    assert len(part.test) == 5 < len(whole.test)
+    pairs = list(zip(whole.test.user.tolist(), whole.test.position.tolist(), strict=True))
+    places = [pairs.index(pair) for pair in zip(part.test.user.tolist(), part.test.position.tolist(), strict=True)]
+    assert part.test_lists.items.tolist() == whole.test_lists.items[places].tolist()  # the lists that they would have

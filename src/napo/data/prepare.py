@@ -30,7 +30,7 @@ from napo.recipe_keys import Recipe
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """valid: the cases that every look at validation uses, a fixed sample; test: all test cases.
+    """valid: the cases that every look at validation uses, a fixed sample; test: all test cases, or a fixed sample.
 
     legacy: by part, the cases and lists that the data's own files name; empty where the recipe does not ask for them.
     """
@@ -82,6 +82,8 @@ def prepare(recipe: Recipe, folder: Path | None = None) -> Prepared:
                 where="split",
                 remedy="a longer log, or a lower `split.min_history`",
             )
+    if recipe.evaluation.test_cases is not None:
+        test = test.subset(recipe.evaluation.test_cases, seed=0)
     valid_lists = _lists(recipe, valid, folder)
     sample = valid.subset(recipe.evaluation.validation_cases, seed=0)
     kept = {pair: index for index, pair in enumerate(zip(valid.user.tolist(), valid.position.tolist(), strict=True))}

@@ -131,6 +131,17 @@ BIAS = {"says": "less biased", "kind": "bias", "row": "NAPO", "than": "SFT"}
 
 
 class TestBias:
+    def test_rows_that_recommend_the_same_are_not_less_biased(self, tmp_path):
+        rng, top = np.random.default_rng(1), np.array([[0, 0, 0, 5, 5]] * CASES)
+        popularity = 50 + rng.normal(size=CASES)
+        rows = {
+            name: [whole(ranks_of(200, seed=s), popularity - rounding, top) for s in range(2)]
+            for name, rounding in {"SFT": 0.0, "NAPO": 1e-13}.items()
+        }
+        one = only(write_store(tmp_path / "s", {("toy", "full"): rows}, claims=[BIAS], seeds=2))
+        assert one.figures[0].estimate.value == pytest.approx(0, abs=1e-12)
+        assert one.verdict.word == "not held"
+
     def store(self, folder, *, lower=5.0, hits=200, even=True, seeds=2):
         """SFT's lists lie in the upper two fifths, NAPO's are even; its popularity is lower, its HR@10 hits of 400."""
         rng = np.random.default_rng(1)
@@ -166,7 +177,7 @@ class TestBias:
         assert only(self.store(tmp_path / "s", lower=-5.0)).verdict.word == "not held"
 
     def test_one_of_the_two_alone_does_not_hold(self, tmp_path):
-        assert only(self.store(tmp_path / "s", even=False)).verdict.word == "undecided"
+        assert only(self.store(tmp_path / "s", even=False)).verdict.word == "not held"
 
 
 class TestFiguresOfLists:

@@ -44,6 +44,11 @@ def _close(folder):
             aside.write_text(json.dumps(said))
 
 
+def write_costs(folder, stages):
+    with write_aside(folder / "costs.json") as aside:
+        aside.write_text(json.dumps({"seconds": 1.0, "peak_gb": 0.5, "stages": stages}))
+
+
 @pytest.fixture
 def swept(tmp_path):
     """A plan and a folder in which its cells are done, with results that no training made."""
@@ -86,6 +91,20 @@ def test_the_same_cells_make_the_same_files(swept, tmp_path):
         collect(*swept, tmp_path / name)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_a_stage_that_was_removed_has_no_curve_and_is_named(swept, tmp_path, caplog):
+    plan, out = swept
+    for place, cell in enumerate(plan.cells):
+        folder = out / "cells" / cell.key
+        figures = {"seconds": 1.0, "steps": 1, "folder": f"{cell.key}/preference" if place else "stages/sft-gone"}
+        write_costs(folder, {"preference" if place else "sft": figures})
+        (folder / "preference").mkdir()
+        (folder / "preference" / "metrics.jsonl").write_text('{"loss": 1.5, "step": 1}\n')
+    curves = collect(plan, out, tmp_path / "store").curves
+    assert sorted(curves["cell"]) == sorted(cell.key for cell in plan.cells[1:])
+    assert "sft-gone" in caplog.text
+    assert plan.cells[0].row in caplog.text
 
 
 def test_an_unknown_base_is_named_with_its_neighbours(swept, tmp_path):

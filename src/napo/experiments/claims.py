@@ -8,7 +8,7 @@ Gives   Judged, one for each claim and data set, none without words; Markdown an
 |---|---|---|---|
 | accuracy | difference of means, or their ratio | low > margin and Holm's p < .05 | high < max(margin, 0.01) |
 | trend | rise along the fitted line from the key's lowest to its highest value | low > 0, p < .05 | high < 0.01 |
-| bias | falls of popularity and MGU, or as asked; HR@10 | low > 0, Holm's p < .05; HR: low > -0.01 | one high < 0 |
+| bias | falls of popularity and MGU, or as asked; HR@10 | low > 0, Holm's p < .05; HR: low > -0.01 | one high <= 0 |
 | memory | ratio of peak memory, seed by seed | high <= at_most | low > at_most |
 
 Holm is over all the accuracy claims of a data set together; over the figures of a bias claim; a trend stands alone.
@@ -35,6 +35,7 @@ from napo.experiments.costs import memory_by_seed
 from napo.experiments.list_figures import difference
 from napo.experiments.store import Store
 
+ROUNDING = 1e-9  # rows with the same lists are as far apart as sums in another order: not lower
 TOLERATED = 0.01  # of HR: less than this does not matter, also as the price of a lower bias
 
 
@@ -230,7 +231,7 @@ def _bias(store: Store, data: str, claim: ClaimEntry) -> Judged:
     adjusted, cases = holm([p for _, p in gains]), first.users.size
     said = [
         *(
-            verdict(gain, p, cases=cases, negligible=0.0, of=len(gains))
+            verdict(gain, p, cases=cases, negligible=ROUNDING, of=len(gains))
             for (gain, _), p in zip(gains, adjusted, strict=True)
         ),
         # an interval above what is tolerated is the test; there is no p of its own

@@ -12,6 +12,7 @@ models.
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ from napo.files import folder_aside
 
 STORE, SWEEP = "store", "sweep.json"
 CLOCKS = ("seconds", "tokens_per_second", "memory_gb")
+log = logging.getLogger(__name__)
 
 
 def collect(plan: Plan, out: Path, store: Path) -> "Store":
@@ -233,11 +235,17 @@ def _costs(cell: Cell, said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _curves(cell: Cell, folder: Path, said: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
-    """The preference stage's log, and the supervised one's: cells that share a start share its curve."""
+    """The preference stage's log, and the supervised one's: cells that share a start share its curve.
+
+    Stages are large; who has removed one lacks its curve, and is told so.
+    """
     rows = []
     for stage, figures in said.get("stages", {}).items():
-        lines = (folder.parent / figures["folder"] / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        rows += [{**_labels(cell), "stage": stage, **json.loads(line)} for line in lines]
+        path = folder.parent / figures["folder"] / "metrics.jsonl"
+        if not path.is_file():
+            log.warning("%s is gone: %s, seed %d, has no curve of its stage %s", path, cell.row, cell.seed, stage)
+            continue
+        rows += [{**_labels(cell), "stage": stage, **json.loads(line)} for line in path.read_text("utf-8").splitlines()]
     return rows
 
 

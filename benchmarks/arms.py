@@ -88,9 +88,10 @@ def measure(module: str, arms: Sequence[str], case: Case, *, steps: int, threads
 
 
 def fast_dtype() -> str:
-    """bfloat16 where the processor has instructions for it; in software it is ten times slower than float32."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    return "bfloat16" if {"avx512_bf16", "amx_bf16", "bf16"} & set(flags.split()) else "float32"
+    """bfloat16 where the processor has instructions for it."""
+    from napo.models.pretrained import multiplies_bfloat16
+
+    return "bfloat16" if multiplies_bfloat16() else "float32"
 
 
 def ratios(slow: Measured, fast: Measured, what: str = "seconds") -> list[float]:

@@ -23,6 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from napo.processor import multiplies_bfloat16
+
 Case = Mapping[str, Any]
 Outcome = dict[str, list[float]]  # what is compared between arms, and how many units a step has done
 Step = Callable[[], Callable[[], Outcome]]
@@ -89,8 +91,6 @@ def measure(module: str, arms: Sequence[str], case: Case, *, steps: int, threads
 
 def fast_dtype() -> str:
     """bfloat16 where the processor has instructions for it."""
-    from napo.models.pretrained import multiplies_bfloat16
-
     return "bfloat16" if multiplies_bfloat16() else "float32"
 
 

@@ -16,10 +16,19 @@ SOURCE = Path(napo.__file__).parent
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(napo.__path__, "napo.") if not module.name.endswith("__main__")
 )
-SMALL = {"napo", "napo.arrays", "napo.errors", "napo.files", "napo.rng", "napo.settings"}
+SMALL = {"napo", "napo.arrays", "napo.errors", "napo.files", "napo.processor", "napo.rng", "napo.settings"}
 HEAVY = {"torch", "transformers", "polars", "matplotlib", "scipy", "peft", "accelerate"}
 LIGHT_MODULES = [
-    *("napo", "napo.errors", "napo.files", "napo.rng", "napo.settings", "napo.plugins", "napo.arrays"),
+    *(
+        "napo",
+        "napo.errors",
+        "napo.files",
+        "napo.rng",
+        "napo.settings",
+        "napo.plugins",
+        "napo.arrays",
+        "napo.processor",
+    ),
     *(name for name in MODULES if name.split(".")[1].startswith("recipe")),
     *(name for name in MODULES if name.split(".")[1] == "cli"),
 ]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from napo import processor as cpu
 from napo.models import pretrained
 from napo.models.pretrained import dtype_of
 from napo.recipe_keys import ModelSection
@@ -18,7 +19,7 @@ def processor(monkeypatch, tmp_path):
         said = tmp_path / "cpuinfo"
         if flags is not None:
             said.write_text(f"flags : fpu {flags} sse\n")
-        monkeypatch.setattr(pretrained, "CPU", said)
+        monkeypatch.setattr(cpu, "CPUINFO", said)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
 
     return become

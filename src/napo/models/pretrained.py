@@ -20,10 +20,10 @@ from transformers.utils import logging as transformers_logging
 
 from napo.errors import UserError
 from napo.models.policy import LanguagePolicy
+from napo.processor import multiplies_bfloat16
 from napo.recipe_keys import LoraSection, ModelSection, PromptSection
 
 KNOWN = ("tiny", "smollm2-135m-instruct")
-CPU = Path("/proc/cpuinfo")
 log = logging.getLogger(__name__)
 # reading a pickle can run anything
 SAFE: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
@@ -54,16 +54,14 @@ def located(name: str) -> tuple[str, str]:
 def dtype_of(section: ModelSection) -> torch.dtype:
     """`auto`: float32 for weights that are trained, bfloat16 for frozen ones under an adapter, where that is fast."""
     if section.precision == "auto":
-        return torch.float32 if section.lora is None or not multiplies_bfloat16() else torch.bfloat16
+        return torch.float32 if section.lora is None or not _fast_in_bfloat16() else torch.bfloat16
     if section.precision == "float16" and not torch.cuda.is_available():
         raise UserError("float16 can't train on a CPU", where="model.precision", remedy="`auto` or `bfloat16`")
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[section.precision]
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether products in bfloat16 are about as fast as in float32: else they take up to fifty times as long."""
-    flags = CPU.read_text(encoding="utf-8") if CPU.is_file() else ""
-    return torch.cuda.is_available() or bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags.split()))
+def _fast_in_bfloat16() -> bool:
+    return torch.cuda.is_available() or multiplies_bfloat16()
 
 
 def pretrained(
@@ -89,7 +87,7 @@ def saved_weights(folder: Path, precision: str, load_in: str | None = None, rows
 
     load_in: as the base was loaded. rows: token vectors that the base has to have, where tokens were added to it.
     """
-    if precision == "bfloat16" and not multiplies_bfloat16():
+    if precision == "bfloat16" and not _fast_in_bfloat16():
         log.warning("%s is in bfloat16, which this processor is many times slower in than in float32", folder)
     how = {"dtype": precision, **_quantized(load_in, getattr(torch, precision))}
     if not (folder / "adapter_config.json").is_file():

@@ -78,28 +78,25 @@ def _tolerance(policy: Policy) -> float:
 @contextmanager
 def _in_float32(policy: Policy) -> Iterator[None]:
     """Each module's half-precision weights are float32 while it runs, and the very same as before afterwards."""
-    held: dict[nn.Parameter, list[Tensor]] = {}  # a module may be run within itself, or share its weights
+    held: dict[nn.Parameter, Tensor] = {}
 
     def widen(module: nn.Module, _given: object) -> None:
         for weight in module.parameters(recurse=False):
-            if weight.dtype in (torch.bfloat16, torch.float16) or weight in held:
-                held.setdefault(weight, []).append(weight.data)
+            if weight.dtype in (torch.bfloat16, torch.float16):
+                held[weight] = weight.data
                 weight.data = weight.data.float()
 
     def narrow(module: nn.Module, _given: object, _made: object) -> None:
         for weight in module.parameters(recurse=False):
             if weight in held:
-                weight.data = held[weight].pop()
-                if not held[weight]:
-                    del held[weight]
+                weight.data = held.pop(weight)
 
     hooks = []
-    device = device_of(policy).type
     try:
         for module in policy.modules() if isinstance(policy, nn.Module) else []:
             hooks.append(module.register_forward_pre_hook(widen))
             hooks.append(module.register_forward_hook(narrow, always_call=True))
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(device_of(policy).type, enabled=False):
             yield
     finally:
         for hook in hooks:

@@ -217,7 +217,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/command-line.md": command_page,
 }
 # a folder has one first page on a site, and index.md of these is made by `napo report`
-ANSWERED = ("napo", "napo-forms", "napo-keys", "sdpo", "msl", "sprec", "rosepo", "ilrec")
+ANSWERED = sorted(path.parent.name for path in Path(__file__).parent.glob("results/*/README.md"))
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -37,16 +37,11 @@ class Loaded:
         return self.values[candidates]
 
 
-def _close(folder):
+def _close(folder, **costs):
     """What a cell leaves behind beside its results."""
-    for name, said in {"checks": {}, "costs": {"seconds": 1.0, "peak_gb": 0.5}, "done": {}}.items():
+    for name, said in {"checks": {}, "costs": {"seconds": 1.0, "peak_gb": 0.5, **costs}, "done": {}}.items():
         with write_aside(folder / f"{name}.json") as aside:
             aside.write_text(json.dumps(said))
-
-
-def write_costs(folder, stages):
-    with write_aside(folder / "costs.json") as aside:
-        aside.write_text(json.dumps({"seconds": 1.0, "peak_gb": 0.5, "stages": stages}))
 
 
 @pytest.fixture
@@ -98,7 +93,7 @@ def test_a_stage_that_was_removed_has_no_curve_and_is_named(swept, tmp_path, cap
     for place, cell in enumerate(plan.cells):
         folder = out / "cells" / cell.key
         figures = {"seconds": 1.0, "steps": 1, "folder": f"{cell.key}/preference" if place else "stages/sft-gone"}
-        write_costs(folder, {"preference" if place else "sft": figures})
+        _close(folder, stages={"preference" if place else "sft": figures})
         (folder / "preference").mkdir()
         (folder / "preference" / "metrics.jsonl").write_text('{"loss": 1.5, "step": 1}\n')
     curves = collect(plan, out, tmp_path / "store").curves

@@ -200,7 +200,8 @@ function list(found, other, most) {
   const report = model?.report
     ? element("a", { href: `/report?model=${encodeURIComponent(found.model)}`, on: { click: opened } }, "Report") : null;
   const lines = found.items.map((item) => line(item, found, ranks, most));
-  return element("section", { class: "list", "aria-label": `List of ${found.model}` },
+  const named = { class: "list", "aria-label": `List of ${found.model}`, "data-request": found.request };
+  return element("section", named,
     element("h2", {}, element("span", {}, found.model), report),
     ...found.notes.map((note) => element("p", { class: "muted" }, note)),
     element("ol", {}, ...lines));

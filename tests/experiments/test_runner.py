@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+import time
 
 import polars as pl
 import pytest
@@ -55,6 +56,14 @@ class TestQueue:
         queue.ended(first, well=True)
         assert self.names(queue.take()) == [("NAPO", 0)]
 
+    def test_what_fails_when_its_start_is_there_leaves_the_start(self, cells):
+        queue = _Queue(cells)
+        first, _ = queue.take(), queue.take()
+        queue.ended(first, well=True)
+        queue.ended(first, well=False)
+        assert self.names(queue.take()) == [("NAPO", 0)]
+        assert first.start in queue._made
+
     def test_where_it_failed_the_next_one_makes_the_start(self, cells):
         queue = _Queue(cells)
         first, _ = queue.take(), queue.take()
@@ -103,6 +112,25 @@ def test_cells_side_by_side_leave_the_same_store_as_one_by_one(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_others_of_a_start_begin_while_the_first_is_judged(tmp_path):
+    write_recipes(tmp_path)
+    plan = load_plan(write_sweep(tmp_path, SWEEP + "baselines: false"))
+
+    begun_while_judged = []
+
+    def wait(cell, stage, done):
+        if cell.method == "SFT" and stage.startswith("judging"):
+            end = time.monotonic() + 20
+            while "NAPO" not in board.begun and time.monotonic() < end:
+                time.sleep(0.02)
+            begun_while_judged.append("NAPO" in board.begun)
+
+    board = Watched(wait)
+    assert run_plan(plan, tmp_path / "out", board, jobs=2).failed == {}
+    assert begun_while_judged == [True] * len(begun_while_judged) != []
+
+
+@pytest.mark.slow
 def test_a_cell_that_fails_costs_the_others_nothing_and_is_tried_again(tmp_path):
     write_recipes(tmp_path)
     plan = load_plan(write_sweep(tmp_path, SWEEP + "baselines: false"))
@@ -121,6 +149,6 @@ def test_a_cell_that_fails_costs_the_others_nothing_and_is_tried_again(tmp_path)
 def test_what_methods_lean_on_is_made_before_them(tmp_path, monkeypatch):
     write_recipes(tmp_path)
     plan, board = load_plan(write_sweep(tmp_path, SWEEP)), Watched()
-    monkeypatch.setattr("napo.experiments.runner._run", lambda cell, out, board: None)
+    monkeypatch.setattr("napo.experiments.runner._run", lambda cell, out, board, trained: None)
     run_plan(plan, tmp_path / "out", board)
     assert board.begun == ["chance", "blind slot rule", "popularity", "SASRec", "SFT", "NAPO"]

@@ -65,6 +65,10 @@ class Told:
     def say(self, text: str) -> None:
         self._to.send(text)
 
+    def trained(self) -> None:
+        """What others of the same start wait for is there; judging goes on."""
+        self._to.send(None)
+
 
 def cell_process(out: Path, key: str, log: Path, to: Connection) -> None:
     """What the process of a cell does. Its prints go to `log`; a user's mistake is exit code 2, as everywhere."""
@@ -72,7 +76,8 @@ def cell_process(out: Path, key: str, log: Path, to: Connection) -> None:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     try:
-        run_cell(out, key, Told(to))
+        told = Told(to)
+        run_cell(out, key, told, trained=told.trained)
     except UserError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(2)
@@ -80,8 +85,11 @@ def cell_process(out: Path, key: str, log: Path, to: Connection) -> None:
         sys.exit(130)
 
 
-def run_cell(out: Path, key: str, progress: Progress) -> None:
-    """Bring one cell to its end. Raises UserError for what the recipe or the data do not allow."""
+def run_cell(out: Path, key: str, progress: Progress, trained: Callable[[], None]) -> None:
+    """Bring one cell to its end. Raises UserError for what the recipe or the data do not allow.
+
+    trained: called once nothing is left but to judge.
+    """
     folder, planned = out / CELLS / key, out / PLANNED / key
     if (folder / DONE).is_file():
         return
@@ -90,6 +98,7 @@ def run_cell(out: Path, key: str, progress: Progress) -> None:
     worker = {"model": _Model, "SASRec": _SASRec}.get(cell["kind"], _Scored)(cell, recipe, folder, progress)
     began = time.monotonic()
     said = worker.make()
+    trained()
     costs = {"seconds": round(time.monotonic() - began, 1), "peak_gb": _peak_gb(), **worker.costs}
     for protocol in recipe.evaluation.protocols:
         path = folder / RESULTS / f"{protocol}.parquet"

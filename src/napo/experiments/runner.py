@@ -4,7 +4,7 @@ Path    experiments.plan -> [experiments.runner] -> experiments.cell (a process 
 Takes   Plan, the folder for cells and store, how many cells at a time
 Gives   Outcomes; a cell that fails or is killed costs nobody else anything, and is tried again next time
 
-Cells that share a start (supervised stage, auxiliary recommender) wait for the first of them: it is trained once.
+Cells that share a start (supervised stage, auxiliary recommender) wait until the first of them is trained: once.
 """
 
 import contextlib
@@ -13,8 +13,9 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -91,7 +92,7 @@ def _plan_cell(out: Path, cell: Cell) -> None:
 
 
 class _Queue:
-    """Cells in order; one whose start is being made by another cell waits until that has ended."""
+    """Cells in order; one whose start is being made by another cell waits until that has been trained."""
 
     def __init__(self, cells: Sequence[Cell], until: float | None = None) -> None:
         self._waiting, self._until = list(cells), until
@@ -111,6 +112,7 @@ class _Queue:
             return None
 
     def ended(self, cell: Cell, well: bool) -> None:
+        """Nobody need wait for the cell any longer: it has been trained, or has come to its end."""
         with self._changed:
             if self._making.get(cell.start) == cell.key:
                 del self._making[cell.start]  # where it failed, the next one makes it
@@ -128,7 +130,7 @@ def _work(queue: _Queue, out: Path, board: Board, outcomes: Outcomes) -> None:
     while (cell := queue.take()) is not None:
         began = time.monotonic()
         board.begins(cell)
-        failure = _run(cell, out, board)
+        failure = _run(cell, out, board, trained=partial(queue.ended, cell, well=True))
         if failure is None:
             outcomes.done.append(cell.key)
         else:
@@ -137,8 +139,8 @@ def _work(queue: _Queue, out: Path, board: Board, outcomes: Outcomes) -> None:
         board.ends(cell, time.monotonic() - began, failure)
 
 
-def _run(cell: Cell, out: Path, board: Board) -> str | None:
-    """Run one cell's process; None, or why it did not come to its end."""
+def _run(cell: Cell, out: Path, board: Board, trained: Callable[[], None]) -> str | None:
+    """Run one cell's process; None, or why it did not come to its end. trained: called when it only judges still."""
     log = out / PLANNED / cell.key / "said.txt"
     mine, its = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=cell_process, args=(out, cell.key, log, its), name=cell.key)
@@ -149,6 +151,8 @@ def _run(cell: Cell, out: Path, board: Board) -> str | None:
             match mine.recv():
                 case (stage, done, total):
                     board.goes_on(cell, stage, done, total)
+                case None:
+                    trained()
                 case text:
                     board.says(cell, text)
     process.join()

@@ -91,7 +91,7 @@ def read_layers(
 ) -> Layer:
     """The recipe at `path` over what it extends, `over` and the overrides over both; see `load_recipe`."""
     layer = read_file(path, reading)
-    layer = laid_over(_base_of(layer, path, reading), layer, own_keys)
+    layer = laid_over(base_of(layer, path, reading), layer, own_keys)
     for top in over:
         layer = laid_over(_without(layer, [name for name in whole if name in top.data]), top, own_keys)
     for text in overrides:
@@ -105,7 +105,7 @@ def read_file(path: Path, reading: Reading, of: str = "recipe") -> Layer:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        reading.stop(f"no {of} {path}", None, _files_like(path))
+        reading.stop(f"no {of} {path}", None, _files_like(path, of))
     except UnicodeDecodeError as error:
         reading.stop(f"{path} is not UTF-8: byte {error.start + 1}", whole, "save the file as UTF-8")
     except OSError as error:
@@ -182,20 +182,21 @@ def to_yaml(data: Mapping[str, Any]) -> str:
     return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def _base_of(layer: Layer, path: Path, reading: Reading) -> Layer:
+def base_of(layer: Layer, path: Path, reading: Reading, of: str = "recipe") -> Layer:
+    """What the keys of a layer, read from the file at `path`, extend: `extends` goes from them, and names the file."""
     nothing = Layer({}, Places())
     if "extends" not in layer.data:
         return nothing
     name, place = layer.data.pop("extends"), layer.places.of(("extends",))
     if not isinstance(name, str):
-        reading.add("`extends` should be the path of one recipe", place, "write `extends: base.yaml`")
+        reading.add(f"`extends` should be the path of one {of}", place, "write `extends: base.yaml`")
         return nothing
     base_path = path.parent / name
     if not base_path.exists():
-        reading.stop(f"no recipe {base_path} to extend", place, _files_like(base_path))
+        reading.stop(f"no {of} {base_path} to extend", place, _files_like(base_path, of))
     if base_path.resolve() == path.resolve():
-        reading.stop("`extends` names the recipe itself", place, "name another recipe, or leave `extends` out")
-    base = read_file(base_path, reading)
+        reading.stop(f"`extends` names the {of} itself", place, f"name another {of}, or leave `extends` out")
+    base = read_file(base_path, reading, of)
     if "extends" in base.data:
         more = base.data.pop("extends")
         reading.add(
@@ -206,11 +207,11 @@ def _base_of(layer: Layer, path: Path, reading: Reading) -> Layer:
     return base
 
 
-def _files_like(path: Path) -> str:
+def _files_like(path: Path, of: str) -> str:
     """The remedy for a file that is not there: those that are."""
     there = sorted(found.name for pattern in ("*.yaml", "*.yml") for found in path.parent.glob(pattern))
     close = nearest(path.name, there) or there[:5]
-    return ", ".join(str(path.parent / name) for name in close) or f"{path.parent} holds no recipes"
+    return ", ".join(str(path.parent / name) for name in close) or f"{path.parent} holds no {of}s"
 
 
 _NUMBERS_AND_WORDS = (

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from napo.errors import UserError
+from napo.experiments.asked import Asked
 from napo.experiments.plan import load_plan
 from napo.experiments.search_file import load_search
 from napo.recipe import load_recipe
@@ -116,6 +117,14 @@ MISTAKES = {
         SWEEP.replace("SFT: {recipe: sft.yaml}", "SFT: {recipe: sft.yaml, with: {candidates: {count: 10}}}"),
         ["S-DPO and SFT differ in candidates.count", "different tasks"],
     ),
+    "a data set that is not there": (
+        SWEEP.replace("toy: {}", "toy: {extends: tyo.yaml}"),
+        ["no data set", "tyo.yaml to extend", "sweep.yaml, line 5"],
+    ),
+    "two data sets in one": (
+        SWEEP.replace("toy: {}", "toy: {extends: [a.yaml, b.yaml]}"),
+        ["`extends` should be the path of one data set", "sweep.yaml, line 5"],
+    ),
     "a budget of nobody": (SWEEP + "tried: {SDPO: 8}", ["`tried` names no method: 'SDPO'", "`S-DPO`"]),
 }
 
@@ -127,6 +136,43 @@ def test_a_mistake_is_named_with_its_line(mistake, folder):
         load_plan(write_sweep(folder, text))
     whole = "\n".join([str(caught.value), *(f"{error}" for error in getattr(caught.value, "errors", []))])
     assert [part for part in said if part not in whole] == [], whole
+
+
+class TestADataSetThatExtendsAFile:
+    """What sweeps share of a data set, and what they change."""
+
+    @pytest.fixture
+    def shared(self, folder):
+        (folder / "data").mkdir()
+        for name in ("log.csv", "items.csv"):
+            (folder / name).rename(folder / "data" / name)
+        text = "data: {interactions: log.csv, items: items.csv}\nsft: {epochs: 7, lr: 0.25}\n"
+        return write_sweep(folder / "data", text, "toy.yaml")
+
+    def test_it_lies_over_the_file_and_the_files_own_paths_start_there(self, folder, shared):
+        sweep = SWEEP.replace("toy: {}", "toy: {extends: data/toy.yaml, sft: {lr: 0.5}}")
+        recipe = load_plan(write_sweep(folder, sweep)).cells[0].recipe
+        assert (recipe.sft.epochs, recipe.sft.lr) == (7, 0.5)
+        assert recipe.data.interactions == shared.parent / "log.csv"
+
+    def test_it_is_as_if_it_were_written_out(self, folder, shared):
+        whole = "toy: {data: {interactions: data/log.csv, items: data/items.csv}, sft: {epochs: 7, lr: 0.25}}"
+        one = load_plan(write_sweep(folder, SWEEP.replace("toy: {}", "toy: {extends: data/toy.yaml}")))
+        other = load_plan(write_sweep(folder, SWEEP.replace("toy: {}", whole), "whole.yaml"))
+        assert keys(one) == keys(other)
+
+    def test_a_mistake_in_the_file_is_named_with_the_files_line(self, folder, shared):
+        shared.write_text("data: {interactions: log.csv, items: items.csv}\nsft: {lr: -1}\n")
+        with pytest.raises(UserError, match=r"toy\.yaml, line 2"):
+            load_plan(write_sweep(folder, SWEEP.replace("toy: {}", "toy: {extends: data/toy.yaml}")))
+
+    def test_the_files_folder_can_be_named_in_a_command(self, folder, shared):
+        sweep = "bring: [toy]\n" + SWEEP.replace("toy: {}", "toy: {extends: data/toy.yaml}")
+        (folder / "brought").mkdir()
+        for name in ("log.csv", "items.csv"):
+            (shared.parent / name).rename(folder / "brought" / name)
+        plan = load_plan(write_sweep(folder, sweep), asked=Asked(data={"toy": folder / "brought"}))
+        assert plan.cells[0].recipe.data.interactions == (folder / "brought" / "log.csv").resolve()
 
 
 ROOT = Path(__file__).parents[2]

@@ -10,6 +10,7 @@ Gives   Sweep, checked whole before anything heavy is imported; its Cells in the
       NAPO: {recipe: ml100k/napo.yaml, grid: {objective.sharing.accept_ratio: [0.3, 0.7]}}
     data:                            # what differs in the recipes from one data set to the next
       MovieLens-100K: {}             # nothing: as the recipes say
+      LastFM: {extends: data/lastfm.yaml, sft: {epochs: 5}}  # what sweeps share, and what is changed here
       mine: {data: {interactions: log.csv, items: items.csv}}
     with: {sft: {epochs: 20}}        # keys that all cells get
     grid: {negatives.count: [1, 3]}  # a cell for each combination
@@ -38,7 +39,18 @@ from napo.recipe import Recipe, differences, load_recipe
 from napo.recipe_checks import is_path
 from napo.recipe_keys import Count, FilePath, Section, Seed, Word
 from napo.recipe_mistakes import mistakes_of
-from napo.recipe_reading import Key, Layer, Mistake, Place, Places, Reading, raise_all, read_file
+from napo.recipe_reading import (
+    Key,
+    Layer,
+    Mistake,
+    Place,
+    Places,
+    Reading,
+    base_of,
+    laid_over,
+    raise_all,
+    read_file,
+)
 
 Kind = Literal["model", "SASRec", "popularity", "chance", "blind slot rule"]
 BASELINES: tuple[Kind, ...] = ("chance", "blind slot rule", "popularity", "SASRec")
@@ -131,7 +143,7 @@ def load_plan(path: Path, overrides: Sequence[str] = (), asked: Asked | None = N
     asked: what a command changes in the file.
     """
     reading = Reading()
-    layer = read_file(path, reading, "sweep")
+    layer = _extended(read_file(path, reading, "sweep"), path, reading)
     raise_all(reading.mistakes)
     file_data = list(layer.data["data"]) if isinstance(layer.data.get("data"), dict) else []
     layer = laid_down(layer, asked or Asked(), path)
@@ -149,6 +161,20 @@ def load_plan(path: Path, overrides: Sequence[str] = (), asked: Asked | None = N
     hashed = [_hashed(cell) for cell in cells]
     words = ["napo", "sweep", str(path), *map(hidden, overrides), *(asked.words if asked else ())]
     return Plan(sweep, path, tuple(hashed), shlex.join(words))
+
+
+def _extended(layer: Layer, path: Path, reading: Reading) -> Layer:
+    """Each data set that extends a file, over what is in it."""
+    sets, places = layer.data.get("data"), Places(layer.places)
+    if not isinstance(sets, dict):
+        return layer
+    for name, entry in sets.items():
+        if isinstance(entry, dict) and "extends" in entry:
+            own = section_of(layer, ("data", name))
+            whole = laid_over(base_of(own, path, reading, "data set"), own, {})
+            sets[name] = whole.data
+            places |= {("data", name, *key): at for key, at in whole.places.items() if key}
+    return Layer(layer.data, places)
 
 
 def _known(sweep: Sweep, cells: Sequence[Cell], data: Sequence[str]) -> Known:

@@ -115,8 +115,7 @@ def test_cells_side_by_side_leave_the_same_store_as_one_by_one(tmp_path):
 def test_the_others_of_a_start_begin_while_the_first_is_judged(tmp_path):
     write_recipes(tmp_path)
     plan = load_plan(write_sweep(tmp_path, SWEEP + "baselines: false"))
-
-    begun_while_judged = []
+    begun_while_judged = []  # at each word of the first's judging
 
     def wait(cell, stage, done):
         if cell.method == "SFT" and stage.startswith("judging"):
@@ -127,7 +126,8 @@ def test_the_others_of_a_start_begin_while_the_first_is_judged(tmp_path):
 
     board = Watched(wait)
     assert run_plan(plan, tmp_path / "out", board, jobs=2).failed == {}
-    assert begun_while_judged == [True] * len(begun_while_judged) != []
+    assert begun_while_judged
+    assert all(begun_while_judged)
 
 
 @pytest.mark.slow
